@@ -1,0 +1,23 @@
+// What hwloc says of this machine.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace gannet {
+
+struct CpuTopology {
+  int cores = 1;             // physical cores this process may run on
+  int threads = 1;           // hardware threads this process may run on
+  int64_t memory_bytes = 0;  // of the machine, or of the control group if that is smaller
+  std::string cpu_model;
+};
+const CpuTopology& ThisMachine();
+
+// Memory that can still be had without swapping (MemAvailable, bounded by the control group).
+int64_t AvailableMemoryBytes();
+
+// Binds the calling thread to the index-th allowed core; does nothing when `count` threads exceed the allowed cores.
+void BindThisThreadToCore(int index, int count);
+
+}  // namespace gannet

@@ -1,0 +1,53 @@
+#include "base/dtype.h"
+
+#include <array>
+
+#include "base/result.h"
+#include "base/weight.h"
+
+namespace gannet {
+
+float F16ToFloat(uint16_t bits) {
+  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
+  const uint32_t exponent = (bits >> 10) & 0x1fu;
+  const uint32_t mantissa = bits & 0x3ffu;
+  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
+  if (exponent == 0) {  // zero and subnormals: mantissa * 2^-24 is exact in fp32
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
+    return sign ? -magnitude : magnitude;
+  }
+  return std::bit_cast<float>(sign | ((exponent + 112u) << 23) | (mantissa << 13));
+}
+
+uint16_t FloatToF16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
+  if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);  // 65520 and up round to infinity
+  if (magnitude < 0x38800000u) {  // below 2^-14: adding 0.5 aligns the subnormal's bits at the bottom, rounded to even
+    const float aligned = std::bit_cast<float>(magnitude) + 0.5f;
+    return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(aligned) - 0x3f000000u));
+  }
+  const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
+  return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
+}
+
+const StorageInfo& InfoOf(Storage storage) {
+  static constexpr std::array<StorageInfo, 11> kTable = {{
+      {"F32", 1, 4},
+      {"F16", 1, 2},
+      {"BF16", 1, 2},
+      {"Q8_0", 32, 34},
+      {"Q4_0", 32, 18},
+      {"Q4_1", 32, 20},
+      {"Q5_0", 32, 22},
+      {"Q5_1", 32, 24},
+      {"Q4_K", 256, 144},
+      {"Q5_K", 256, 176},
+      {"Q6_K", 256, 210},
+  }};
+  return kTable.at(static_cast<size_t>(storage));
+}
+
+}  // namespace gannet

@@ -1,0 +1,39 @@
+// A file mapped read-only.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace gannet {
+
+class MappedFile {
+ public:
+  // Throws LoadError("base", ...) naming the path when it cannot be opened, is not a regular file, or is empty.
+  static std::shared_ptr<const MappedFile> Open(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // Tells the kernel that whole pages inside this part are not needed for now; they come back from the file when read.
+  void Release(std::span<const std::byte> part) const;
+  // Asks the kernel to read this part ahead.
+  void WillNeed(std::span<const std::byte> part) const;
+
+ private:
+  MappedFile(std::filesystem::path path, const std::byte* data, size_t size)
+      : path_(std::move(path)), data_(data), size_(size) {}
+
+  std::filesystem::path path_;
+  const std::byte* data_;
+  size_t size_;
+};
+
+// The whole file as text; throws LoadError("base", ...) when it cannot be read or holds more than `max_bytes`.
+std::string ReadTextFile(const std::filesystem::path& path, size_t max_bytes = size_t{1} << 30);
+
+}  // namespace gannet

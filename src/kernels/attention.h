@@ -1,0 +1,74 @@
+// Grouped attention over a paged cache: prompt rows and generated rows in one call.
+//
+//   out[r, h, :] = softmax_j(scale * q[r, h, :] . key[j, h / group, :]) value[j, h / group, :]
+//
+// with j over the row's own keys [spans[r].begin, spans[r].end). A row that sees nothing gives zeros.
+// Order of additions: keys are taken in blocks of kBlockTokens aligned to position 0, in order, kPieceTokens of them
+// make a piece; pieces are merged in order. It depends on the row's positions alone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/thread_pool.h"
+
+namespace gannet {
+
+inline constexpr int64_t kBlockTokens = 64;
+inline constexpr int64_t kPieceTokens = 512;
+
+enum class KvType : uint8_t { kF32, kF16, kBF16 };
+int64_t BytesOf(KvType type);
+
+// How one block of one layer lies in memory is the kernels' own affair; everyone else asks for its size.
+struct KvLayout {
+  int64_t kv_heads = 0;
+  int64_t key_dim = 0;
+  int64_t value_dim = 0;
+  KvType type = KvType::kF32;
+  // Bytes of one block of kBlockTokens tokens, a multiple of 64. Same for every kernel table.
+  int64_t block_bytes() const;
+};
+
+// Cache memory of one layer: block b starts at base + b * block_stride, 64-byte aligned.
+struct KvPages {
+  std::byte* base = nullptr;
+  int64_t block_stride = 0;
+  KvLayout layout;
+  std::byte* block(int64_t b) const { return base + b * block_stride; }
+};
+
+// Writes rows of keys and values into the cache.
+struct KvStoreArgs {
+  const float* keys = nullptr;    // [rows, kv_heads * key_dim]
+  int64_t key_stride = 0;         // floats between rows
+  const float* values = nullptr;  // [rows, kv_heads * value_dim]
+  int64_t value_stride = 0;
+  std::span<const int64_t> slots;  // [rows]: block * kBlockTokens + offset in it
+  KvPages pages;
+};
+
+struct KeySpan {
+  int32_t begin = 0;  // first position seen
+  int32_t end = 0;    // one past the last
+};
+// Consecutive rows [row_begin, row_begin + row_count) of the call that share one block table.
+struct AttentionSequence {
+  int64_t row_begin = 0;
+  int64_t row_count = 0;
+  std::span<const int32_t> blocks;  // block of positions [64 i, 64 i + 64); -1 where no row of this call looks
+};
+struct AttentionArgs {
+  const float* q = nullptr;  // [rows, query_heads * key_dim]
+  int64_t q_stride = 0;
+  float* out = nullptr;  // [rows, query_heads * value_dim]
+  int64_t out_stride = 0;
+  int64_t query_heads = 0;  // a multiple of kv_heads
+  float scale = 1;
+  KvPages pages;
+  std::span<const AttentionSequence> sequences;
+  std::span<const KeySpan> spans;  // [rows]
+};
+
+}  // namespace gannet

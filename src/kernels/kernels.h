@@ -1,0 +1,32 @@
+// The named tables of kernels, in order of priority. A model is loaded with one of them and keeps it.
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "kernels/attention.h"
+#include "kernels/elementwise.h"
+#include "kernels/matmul.h"
+
+namespace gannet {
+
+struct Kernels {
+  const char* name;  // "reference", "avx2", "avx512vnni", ...: the argument of --kernels
+  // Makes `weight` ready for `matmul`, in parallel. Never fails: a storage without a fast kernel is served by the
+  // plain one of the same table, and PackedMatrix::kernel() says so.
+  std::unique_ptr<PackedMatrix> (*pack)(const Weight& weight, ThreadPool& pool);
+  void (*matmul)(const MatmulArgs& args, ThreadPool& pool);
+  void (*store_kv)(const KvStoreArgs& args, ThreadPool& pool);
+  void (*attention)(const AttentionArgs& args, ThreadPool& pool);
+  void (*rms_norm)(const RmsNormArgs& args, ThreadPool& pool);
+  void (*rope)(const RopeArgs& args, ThreadPool& pool);
+  void (*gated_activation)(const GatedActivationArgs& args, ThreadPool& pool);
+};
+
+// Every table this machine can run, best first; "reference" (plain loops, the definition of every op) is the last.
+const std::vector<const Kernels*>& AvailableKernels();
+// "auto" is the best one. Null when the name is unknown or this machine cannot run it.
+const Kernels* FindKernels(std::string_view name);
+
+}  // namespace gannet

@@ -1,0 +1,53 @@
+// Matrix products of activations (fp32 rows) with stored weights.
+//
+//   out[m, n] (+)= sum_k x[m, k] * w[n, k]  (+ bias[n])
+//
+// One reduction order: the order of additions for an output element depends on K (and the weight's storage) alone,
+// never on m, on the number of rows, of threads, or on the other targets of the call.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/thread_pool.h"
+#include "base/weight.h"
+
+namespace gannet {
+
+// A weight made ready by one kernel table's `pack`; only that table's `matmul` reads it.
+class PackedMatrix {
+ public:
+  virtual ~PackedMatrix() = default;
+  int64_t rows() const { return rows_; }   // N
+  int64_t cols() const { return cols_; }   // K
+  virtual int64_t bytes() const = 0;       // streamed for one full product of a single row
+  virtual bool owns_memory() const = 0;    // true: the file's pages are not read again
+  virtual const char* kernel() const = 0;  // for reports: "q4_1 x int8 avx512vnni", ...
+
+ protected:
+  PackedMatrix(int64_t rows, int64_t cols) : rows_(rows), cols_(cols) {}
+
+ private:
+  int64_t rows_;
+  int64_t cols_;
+};
+
+struct MatmulTarget {
+  const PackedMatrix* weight = nullptr;  // [N, K]
+  float* out = nullptr;                  // [m, N]
+  int64_t out_stride = 0;                // floats between rows of out
+  const float* bias = nullptr;           // [N], or null
+  bool accumulate = false;               // add to what out holds (after bias is added to the product)
+};
+
+// Products of the same rows with several weights of the same K, in one parallel region.
+struct MatmulArgs {
+  const float* x = nullptr;  // [m, K]
+  int64_t x_stride = 0;      // floats between rows of x
+  int64_t m = 0;
+  int64_t k = 0;
+  std::span<const MatmulTarget> targets;
+};
+
+}  // namespace gannet
