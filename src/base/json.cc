@@ -100,7 +100,7 @@ void Write(const Json& value, int indent, int level, std::string& out) {
     out += value.as_bool() ? "true" : "false";
   } else if (value.is_integer()) {
     const std::optional<int64_t> number = value.as_int();
-    out += number ? std::to_string(*number) : nlohmann::json(static_cast<uint64_t>(value.as_double())).dump();
+    out += number ? std::to_string(*number) : std::to_string(*value.as_uint());
   } else if (value.is_number()) {
     out += std::isfinite(value.as_double()) ? nlohmann::json(value.as_double()).dump() : "null";
   } else if (value.is_string()) {
@@ -162,6 +162,13 @@ std::optional<int64_t> Json::as_int() const {
   if (const double* number = std::get_if<double>(&value_)) {
     if (std::trunc(*number) == *number && std::abs(*number) < 0x1p53) return static_cast<int64_t>(*number);
   }
+  return std::nullopt;
+}
+
+std::optional<uint64_t> Json::as_uint() const {
+  if (const uint64_t* number = std::get_if<uint64_t>(&value_)) return *number;
+  const std::optional<int64_t> number = as_int();
+  if (number && *number >= 0) return static_cast<uint64_t>(*number);
   return std::nullopt;
 }
 

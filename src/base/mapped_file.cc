@@ -49,12 +49,12 @@ std::span<const std::byte> InnerPages(std::span<const std::byte> part) {
 
 }  // namespace
 
-void MappedFile::Release(std::span<const std::byte> part) const {
+void MappedFile::Release(std::span<const std::byte> part) {
   const std::span<const std::byte> pages = InnerPages(part);
   if (!pages.empty()) madvise(const_cast<std::byte*>(pages.data()), pages.size(), MADV_DONTNEED);
 }
 
-void MappedFile::WillNeed(std::span<const std::byte> part) const {
+void MappedFile::WillNeed(std::span<const std::byte> part) {
   const std::span<const std::byte> pages = InnerPages(part);
   if (!pages.empty()) madvise(const_cast<std::byte*>(pages.data()), pages.size(), MADV_WILLNEED);
 }

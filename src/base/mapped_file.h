@@ -20,9 +20,9 @@ class MappedFile {
   const std::filesystem::path& path() const { return path_; }
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   // Tells the kernel that whole pages inside this part are not needed for now; they come back from the file when read.
-  void Release(std::span<const std::byte> part) const;
+  static void Release(std::span<const std::byte> part);
   // Asks the kernel to read this part ahead.
-  void WillNeed(std::span<const std::byte> part) const;
+  static void WillNeed(std::span<const std::byte> part);
 
  private:
   MappedFile(std::filesystem::path path, const std::byte* data, size_t size)

@@ -21,7 +21,7 @@ inline std::array<uint32_t, 4> Philox(uint64_t key, std::array<uint32_t, 4> coun
   return counter;
 }
 
-// A float strictly between 0 and 1 with 24 random bits.
-inline float OpenUnit(uint32_t bits) { return (static_cast<float>(bits >> 8) + 0.5f) * 0x1p-24f; }
+// A float strictly between 0 and 1 with 23 random bits; with 24 the largest would round to 1.
+inline float OpenUnit(uint32_t bits) { return (static_cast<float>(bits >> 9) + 0.5f) * 0x1p-23f; }
 
 }  // namespace gannet
