@@ -18,12 +18,14 @@ enum class RopePairing {
 };
 struct RopeLinear {  // positions divided by factor (arXiv 2306.15595)
   double factor = 1;
+  bool operator==(const RopeLinear&) const = default;
 };
 struct RopeLlama3 {  // Llama 3.1: low frequencies divided by factor, a smooth ramp between the two corner wavelengths
   double factor = 1;
   double low_freq_factor = 1;
   double high_freq_factor = 4;
   int64_t original_positions = 8192;  // tokens
+  bool operator==(const RopeLlama3&) const = default;
 };
 struct RopeYarn {  // YaRN (arXiv 2309.00071)
   double factor = 1;
@@ -32,10 +34,12 @@ struct RopeYarn {  // YaRN (arXiv 2309.00071)
   double beta_slow = 1;
   bool truncate = true;         // round the corner dims to whole ones
   double attention_factor = 1;  // resolved: multiplies cos and sin
+  bool operator==(const RopeYarn&) const = default;
 };
 struct RopeDivisors {  // one explicit divisor for every frequency, [dims / 2], stored as a tensor (GGUF
                        // rope_freqs.weight)
   std::string tensor;
+  bool operator==(const RopeDivisors&) const = default;
 };
 using RopeScaling = std::variant<std::monostate, RopeLinear, RopeLlama3, RopeYarn, RopeDivisors>;
 
@@ -44,7 +48,8 @@ struct RopeSpec {
   int64_t offset = 0;  // first rotated dim of the head
   double theta = 10000;
   RopePairing pairing = RopePairing::kHalves;
-  RopeScaling scaling;
+  RopeScaling scaling = {};
+  bool operator==(const RopeSpec&) const = default;
 };
 
 // ---- normalization ----
@@ -64,10 +69,10 @@ struct GroupedAttention {  // multi-head, grouped-query and multi-query attentio
   int64_t key_dim = 0;    // of one query or key head
   int64_t value_dim = 0;  // of one value head; o_proj reads query_heads * value_dim
   double scale = 1;       // multiplies the scores
-  std::optional<RopeSpec> rope;
-  std::optional<int64_t> window;       // tokens: row p sees key j iff 0 <= p - j < window
-  std::optional<RmsNormSpec> qk_norm;  // per head, over key_dim, before RoPE
-  AttentionBiases biases;
+  std::optional<RopeSpec> rope = {};
+  std::optional<int64_t> window = {};       // tokens: row p sees key j iff 0 <= p - j < window
+  std::optional<RmsNormSpec> qk_norm = {};  // per head, over key_dim, before RoPE
+  AttentionBiases biases = {};
 };
 using Mixer = std::variant<GroupedAttention>;
 

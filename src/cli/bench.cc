@@ -1,0 +1,188 @@
+#include "cli/bench.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <mutex>
+#include <span>
+
+#include "base/json.h"
+#include "base/philox.h"
+#include "cli/common.h"
+#include "kernels/roof.h"
+
+namespace gannet {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct BenchFlags {
+  RunFlags run;
+  std::vector<int> streams = {1, 4, 16};
+  int prompt = 512;
+  int generate = 128;
+  int context = 16;
+  int repeat = 3;
+  bool json = false;
+};
+
+// Collects when each token of each stream arrived.
+class Stopwatch : public TokenSink {
+ public:
+  void OnToken(const TokenEvent& event) override {
+    const std::lock_guard lock(mutex_);
+    if (event.has_token) arrivals_.push_back(Clock::now());
+    if (event.finish != FinishReason::kNone) finish_ = event.finish;
+  }
+  const std::vector<Clock::time_point>& arrivals() const { return arrivals_; }
+  FinishReason finish() const { return finish_; }
+
+ private:
+  std::mutex mutex_;
+  std::vector<Clock::time_point> arrivals_;
+  FinishReason finish_ = FinishReason::kNone;
+};
+
+struct Speed {
+  double prefill = 0;  // prompt tokens a second, all streams
+  double decode = 0;   // generated tokens a second, all streams
+};
+
+double Seconds(Clock::time_point begin, Clock::time_point end) {
+  return std::chrono::duration<double>(end - begin).count();
+}
+
+// `streams` requests at once, of random prompts that share nothing.
+std::vector<std::shared_ptr<Stopwatch>> RunStreams(Engine& engine, int64_t vocab, int streams, int prompt, int generate,
+                                                   uint64_t seed) {
+  std::vector<std::shared_ptr<Stopwatch>> watches;
+  for (int stream = 0; stream < streams; ++stream) {
+    Request request;
+    for (int i = 0; i < prompt; ++i) {
+      const auto bits = Philox(seed, {static_cast<uint32_t>(i), static_cast<uint32_t>(stream), 0, 0});
+      request.prompt.push_back(static_cast<TokenId>(bits[0] % static_cast<uint64_t>(vocab)));
+    }
+    request.sampling.temperature = 0;
+    request.sampling.max_tokens = generate;
+    watches.push_back(std::make_shared<Stopwatch>());
+    OrThrow(engine.Submit(std::move(request), watches.back()));
+  }
+  engine.WaitIdle();
+  for (const auto& watch : watches) {
+    if (watch->finish() != FinishReason::kLength) throw std::runtime_error("a stream of the benchmark did not finish");
+  }
+  return watches;
+}
+
+Speed Measure(Engine& engine, int64_t vocab, int streams, const BenchFlags& flags, uint64_t seed) {
+  Speed speed;
+  Clock::time_point begin = Clock::now();
+  Clock::time_point end = begin;
+  for (const auto& watch : RunStreams(engine, vocab, streams, flags.prompt, 1, seed)) {
+    end = std::max(end, watch->arrivals().front());
+  }
+  speed.prefill = streams * flags.prompt / Seconds(begin, end);
+  const auto watches = RunStreams(engine, vocab, streams, flags.context, flags.generate, seed + 1);
+  begin = Clock::time_point::min();
+  end = Clock::time_point::max();
+  for (const auto& watch : watches) {  // while all streams generate
+    begin = std::max(begin, watch->arrivals().front());
+    end = std::min(end, watch->arrivals().back());
+  }
+  int64_t tokens = 0;
+  for (const auto& watch : watches) {
+    tokens += std::ranges::count_if(watch->arrivals(), [&](auto at) { return at > begin && at <= end; });
+  }
+  speed.decode = static_cast<double>(tokens) / Seconds(begin, end);
+  return speed;
+}
+
+int Bench(const BenchFlags& flags) {
+  const std::unique_ptr<Model> model = LoadModel(flags.run);
+  const MachineRoof roof = MeasureRoof(model->pool(), model->kernels());
+  Engine engine(*model, {.prefix_cache = false});
+  const int64_t vocab = model->spec().vocab;
+  const double bytes = static_cast<double>(model->bytes_per_token());
+  const double operations = static_cast<double>(model->operations_per_token());
+
+  Json report;
+  report.Set("model", flags.run.model);
+  report.Set("kernels", model->kernels().name);
+  report.Set("threads", model->pool().size());
+  report.Set("bytes_per_token", bytes);
+  report.Set("operations_per_token", operations);
+  Json machine;
+  machine.Set("read_gb_s", roof.read_gb_s);
+  machine.Set("int8_gops", roof.int8_gops);
+  machine.Set("fp32_gflops", roof.fp32_gflops);
+  report.Set("roof", machine);
+  if (!flags.json) {
+    std::fputs(fmt::format("{} · kernels {} · {} threads\nroof measured now: read {:.1f} GB/s, int8 {:.0f} GOPS, "
+                           "fp32 {:.0f} GFLOPS\nof weights, a token reads {:.1f} MB and takes {:.2f} G operations\n\n"
+                           "{:>7} {:>16} {:>14} {:>16} {:>15}\n",
+                           flags.run.model, model->kernels().name, model->pool().size(), roof.read_gb_s, roof.int8_gops,
+                           roof.fp32_gflops, bytes / 1e6, operations / 1e9, "streams",
+                           fmt::format("prefill {} t/s", flags.prompt), "of int8 peak", "decode t/s", "of read roof")
+                   .c_str(),
+               stdout);
+  }
+  Json results{Json::Array{}};
+  for (const int streams : flags.streams) {
+    Measure(engine, vocab, streams, flags, 1);  // warms caches and clocks
+    std::vector<double> prefill;
+    std::vector<double> decode;
+    for (int i = 0; i < flags.repeat; ++i) {
+      const Speed speed = Measure(engine, vocab, streams, flags, static_cast<uint64_t>(10 * i + 10));
+      prefill.push_back(speed.prefill);
+      decode.push_back(speed.decode);
+    }
+    std::ranges::sort(prefill);
+    std::ranges::sort(decode);
+    const double p = prefill[prefill.size() / 2];
+    const double d = decode[decode.size() / 2];
+    // Every step of `streams` rows reads the weights once.
+    const double of_roof = d / streams * bytes / 1e9 / roof.read_gb_s;
+    const double of_peak = p * operations / 1e9 / roof.int8_gops;
+    Json result;
+    result.Set("streams", streams);
+    result.Set("prompt_tokens", flags.prompt);
+    result.Set("generated_tokens", flags.generate);
+    result.Set("context_tokens", flags.context);
+    result.Set("prefill_tokens_per_s", p);
+    result.Set("prefill_share_of_int8_peak", of_peak);
+    result.Set("decode_tokens_per_s", d);
+    result.Set("decode_share_of_read_roof", of_roof);
+    results.Append(std::move(result));
+    if (!flags.json) {
+      std::fputs(
+          fmt::format("{:>7} {:>16.1f} {:>13.0f}% {:>16.1f} {:>14.0f}%\n", streams, p, 100 * of_peak, d, 100 * of_roof)
+              .c_str(),
+          stdout);
+      std::fflush(stdout);
+    }
+  }
+  report.Set("results", std::move(results));
+  if (flags.json) std::fputs((report.Dump(2) + "\n").c_str(), stdout);
+  return 0;
+}
+
+}  // namespace
+
+void AddBench(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand("bench", "the machine's roofs, then prefill and decode speeds against them");
+  auto flags = std::make_shared<BenchFlags>();
+  AddRunFlags(*command, flags->run);
+  command->add_option("--streams", flags->streams, "how many requests at once")->delimiter(',')->capture_default_str();
+  command->add_option("--prompt", flags->prompt, "prompt tokens of a stream")->check(CLI::Range(1, 1 << 20));
+  command->add_option("--generate", flags->generate, "tokens a stream generates")->check(CLI::Range(2, 1 << 20));
+  command->add_option("--context", flags->context, "tokens before the first generated one when decode is measured")
+      ->check(CLI::Range(1, 1 << 20));
+  command->add_option("--repeat", flags->repeat, "the median of so many runs")->check(CLI::Range(1, 1000));
+  command->add_flag("--json", flags->json, "machine-readable");
+  command->callback([flags, &exit_code] { exit_code = Bench(*flags); });
+}
+
+}  // namespace gannet

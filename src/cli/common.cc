@@ -1,0 +1,98 @@
+#include "cli/common.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+
+#include "base/log.h"
+
+namespace gannet {
+KvType ParseKvType(const std::string& name) {
+  if (name == "f32") return KvType::kF32;
+  if (name == "f16") return KvType::kF16;
+  if (name == "bf16") return KvType::kBF16;
+  throw UsageError(fmt::format("--kv-type is {}, but must be f32, f16 or bf16", name));
+}
+
+void AddModelArgument(CLI::App& command, std::string& model) {
+  command.add_option("MODEL", model, "a folder in Hugging Face layout, or a .gguf file")->required();
+}
+
+void AddRunFlags(CLI::App& command, RunFlags& flags) {
+  AddModelArgument(command, flags.model);
+  command.add_option("--threads", flags.threads, "threads that compute (default: one for each core)")
+      ->check(CLI::Range(0, 4096));
+  command.add_option("--kernels", flags.kernels, "auto, reference, or the name of a table of kernels")
+      ->capture_default_str();
+  command.add_option("--config-override", flags.overrides, "KEY=VALUE, read in place of the model's own key")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--kv-type", flags.kv_type, "type of the cache: f32, f16 or bf16")->capture_default_str();
+  command.add_option("--memory-limit", flags.memory_limit, "most memory for weights, workspace and cache (8G, 512M)");
+}
+
+std::unique_ptr<Model> LoadModel(const RunFlags& flags, int64_t max_step_rows) {
+  ModelOptions options;
+  options.kernels = flags.kernels;
+  options.threads = flags.threads;
+  options.kv_type = ParseKvType(flags.kv_type);
+  options.overrides = flags.overrides;
+  if (!flags.memory_limit.empty()) options.memory_limit = ParseBytes(flags.memory_limit);
+  if (max_step_rows > 0) options.max_step_rows = max_step_rows;
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  const auto begin = std::chrono::steady_clock::now();
+  auto shown = begin;
+  options.progress = [&](int64_t done, int64_t all) {
+    const auto now = std::chrono::steady_clock::now();
+    // A terminal gets a line that changes; a log gets one every two seconds.
+    if (now - begin < std::chrono::seconds(1) || (!terminal && now - shown < std::chrono::seconds(2))) return;
+    shown = now;
+    std::fputs(fmt::format("{}loading {}: {:.1f} of {:.1f} GB{}", terminal ? "\r" : "", flags.model,
+                           static_cast<double>(done) / 1e9, static_cast<double>(all) / 1e9, terminal ? "" : "\n")
+                   .c_str(),
+               stderr);
+  };
+  std::unique_ptr<Model> model = Model::Load(flags.model, options);
+  if (terminal && shown != begin) std::fputc('\n', stderr);
+  return model;
+}
+
+std::vector<TokenId> ParseIds(const std::string& text) {
+  std::vector<TokenId> ids;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at < end) {
+    TokenId id = 0;
+    const auto [next, error] = std::from_chars(at, end, id);
+    if (error != std::errc() || (next < end && *next != ',')) {
+      throw UsageError(fmt::format("--ids takes token ids as 1,2,3; '{}' is not one", std::string(at, end)));
+    }
+    ids.push_back(id);
+    at = next < end ? next + 1 : next;
+  }
+  return ids;
+}
+
+int64_t ParseBytes(const std::string& text) {
+  int64_t number = 0;
+  const auto [next, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string unit(next, text.data() + text.size());
+  int shift = -1;
+  if (unit.empty() || unit == "B") shift = 0;
+  if (unit == "K" || unit == "KB") shift = 10;
+  if (unit == "M" || unit == "MB") shift = 20;
+  if (unit == "G" || unit == "GB") shift = 30;
+  if (unit == "T" || unit == "TB") shift = 40;
+  if (error != std::errc() || shift < 0 || number <= 0 || number > (INT64_MAX >> shift)) {
+    throw UsageError(fmt::format("'{}' is not a size: write 512M or 8G", text));
+  }
+  return number << shift;
+}
+
+std::string ReadStdin() { return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()}; }
+
+}  // namespace gannet

@@ -1,0 +1,52 @@
+// What the commands share: flags of everything that runs a model, user errors, loading with progress.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/model.h"
+
+namespace gannet {
+
+// The user's mistake: main prints the sentence and exits with 2.
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// MODEL and the flags every command that runs a model has.
+struct RunFlags {
+  std::string model;
+  std::string kernels = "auto";
+  int threads = 0;
+  std::string kv_type = "f32";
+  std::vector<std::string> overrides;
+  std::string memory_limit;  // "8G", "512M", bytes
+};
+void AddModelArgument(CLI::App& command, std::string& model);
+void AddRunFlags(CLI::App& command, RunFlags& flags);
+
+// Loads with progress on stderr when it takes more than a second. `max_step_rows` 0: the default.
+std::unique_ptr<Model> LoadModel(const RunFlags& flags, int64_t max_step_rows = 0);
+
+// "1,2,3" -> ids; throws UsageError.
+std::vector<TokenId> ParseIds(const std::string& text);
+// "f32", "f16" or "bf16"; throws UsageError.
+KvType ParseKvType(const std::string& name);
+// "8G" -> bytes; throws UsageError.
+int64_t ParseBytes(const std::string& text);
+// All of stdin.
+std::string ReadStdin();
+
+// Throws what the error says: UsageError.
+template <typename T>
+T OrThrow(Result<T> result) {
+  if (!result.ok()) throw UsageError(result.error().message);
+  return std::move(result).value();
+}
+
+}  // namespace gannet

@@ -1,0 +1,107 @@
+#include "cli/complete.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include "base/log.h"
+#include "chat/text_stream.h"
+#include "cli/common.h"
+#include "engine/mailbox.h"
+#include "server/text_model.h"
+
+namespace gannet {
+namespace {
+
+struct CompleteFlags {
+  RunFlags run;
+  std::string prompt;
+  std::string ids;
+  int max_tokens = 128;
+  float temperature = 0;
+  float top_p = 1;
+  int top_k = 0;
+  uint64_t seed = 0;
+  std::vector<std::string> stop;
+  bool print_ids = false;
+  bool ignore_eos = false;
+};
+
+int Complete(const CompleteFlags& flags) {
+  std::shared_ptr<const TextModel> text;
+  Request request;
+  if (flags.ids.empty()) {
+    text = TextModel::Load(flags.run.model);
+    request.prompt = text->tokenizer->Encode(flags.prompt);
+  } else {
+    request.prompt = ParseIds(flags.ids);
+    if (!flags.print_ids || !flags.ignore_eos) text = TextModel::Load(flags.run.model);
+  }
+  const std::unique_ptr<Model> model = LoadModel(flags.run);
+  Engine engine(*model, {.max_running = 1});
+  request.sampling.temperature = flags.temperature;
+  request.sampling.top_p = flags.top_p;
+  request.sampling.top_k = flags.top_k;
+  request.sampling.seed = flags.seed;
+  request.sampling.max_tokens = flags.max_tokens;
+  if (text && !flags.ignore_eos) request.sampling.stop_ids = text->end_ids;
+
+  const auto queue = std::make_shared<TokenQueue>();
+  const RequestId id = OrThrow(engine.Submit(std::move(request), queue));
+  std::optional<TextStream> stream;
+  if (text && !flags.print_ids) stream.emplace(text->tokenizer, flags.stop, /*skip_special=*/true);
+  bool first = true;
+  const auto print = [](const std::string& piece) {
+    std::fwrite(piece.data(), 1, piece.size(), stdout);
+    std::fflush(stdout);
+  };
+  while (true) {
+    const TokenEvent event = queue->Next();
+    if (event.finish == FinishReason::kError) throw std::runtime_error(std::string(event.error));
+    if (event.has_token && flags.print_ids) {
+      print(fmt::format("{}{}", first ? "" : ",", event.token));
+      first = false;
+    }
+    if (event.has_token && stream && event.finish != FinishReason::kStop) {
+      const TextStream::Piece piece = stream->Push(event.token);
+      print(piece.text);
+      if (piece.stopped) {
+        engine.Cancel(id);
+        break;
+      }
+    }
+    if (event.finish != FinishReason::kNone) {
+      if (stream) print(stream->Finish().text);
+      break;
+    }
+  }
+  print("\n");
+  return 0;
+}
+
+}  // namespace
+
+void AddComplete(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand("complete", "continue a prompt, given as text or as token ids");
+  auto flags = std::make_shared<CompleteFlags>();
+  AddRunFlags(*command, flags->run);
+  CLI::Option* prompt = command->add_option("--prompt", flags->prompt, "the text to continue");
+  CLI::Option* ids = command->add_option("--ids", flags->ids, "the token ids to continue: 1,2,3");
+  prompt->excludes(ids);
+  command->add_option("--max-tokens", flags->max_tokens, "tokens to generate at most")->capture_default_str();
+  command->add_option("--temperature", flags->temperature, "0 takes the likeliest token")->capture_default_str();
+  command->add_option("--top-p", flags->top_p, "sample among the likeliest tokens of this mass")->capture_default_str();
+  command->add_option("--top-k", flags->top_k, "sample among this many likeliest tokens")->capture_default_str();
+  command->add_option("--seed", flags->seed, "the same seed gives the same tokens")->capture_default_str();
+  command->add_option("--stop", flags->stop, "end before this text; may be given several times");
+  command->add_flag("--print-ids", flags->print_ids, "print token ids, not text");
+  command->add_flag("--ignore-eos", flags->ignore_eos, "do not end at the model's end tokens");
+  command->callback([flags, prompt, ids, &exit_code] {
+    if (prompt->count() + ids->count() != 1) throw UsageError("complete needs either --prompt or --ids");
+    exit_code = Complete(*flags);
+  });
+}
+
+}  // namespace gannet

@@ -1,0 +1,42 @@
+#include "engine/batch_builder.h"
+
+#include <algorithm>
+
+namespace gannet {
+
+void BatchBuilder::Clear() {
+  batch_.tokens.clear();
+  batch_.positions.clear();
+  batch_.logits_rows.clear();
+  batch_.groups.resize(plan_.groups.size());
+  for (BatchGroup& group : batch_.groups) {
+    group.slots.clear();
+    group.spans.clear();
+    group.sequences.clear();
+  }
+}
+
+void BatchBuilder::Add(const KvSequence& sequence, int64_t first, std::span<const int32_t> tokens, WantLogits logits) {
+  const int64_t row_begin = batch_.rows();
+  const int64_t count = static_cast<int64_t>(tokens.size());
+  batch_.tokens.insert(batch_.tokens.end(), tokens.begin(), tokens.end());
+  for (int64_t i = 0; i < count; ++i) {
+    batch_.positions.push_back(static_cast<int32_t>(first + i));
+    if (logits == WantLogits::kAll || (logits == WantLogits::kLast && i == count - 1)) {
+      batch_.logits_rows.push_back(row_begin + i);
+    }
+  }
+  for (size_t g = 0; g < plan_.groups.size(); ++g) {
+    BatchGroup& group = batch_.groups[g];
+    const std::span<const int32_t> blocks = sequence.blocks(g);
+    group.sequences.push_back({row_begin, count, blocks});
+    for (int64_t p = first; p < first + count; ++p) {
+      const int64_t block = blocks[static_cast<size_t>(p / kBlockTokens)];
+      group.slots.push_back(block * kBlockTokens + p % kBlockTokens);
+      const int64_t begin = plan_.groups[g].window ? std::max<int64_t>(0, p - *plan_.groups[g].window + 1) : 0;
+      group.spans.push_back({static_cast<int32_t>(begin), static_cast<int32_t>(p + 1)});
+    }
+  }
+}
+
+}  // namespace gannet

@@ -1,0 +1,28 @@
+// Builds the Batch of a step from what was scheduled.
+#pragma once
+
+#include <span>
+
+#include "kv_cache/kv_cache.h"
+#include "layers/batch.h"
+
+namespace gannet {
+
+enum class WantLogits { kNone, kLast, kAll };
+
+class BatchBuilder {
+ public:
+  explicit BatchBuilder(const KvPlan& plan) : plan_(plan) {}
+
+  void Clear();
+  // Rows for `tokens` at positions [first, first + tokens.size()) of a sequence that has places for them. The sequence
+  // must not change until the step is over.
+  void Add(const KvSequence& sequence, int64_t first, std::span<const int32_t> tokens, WantLogits logits);
+  Batch& batch() { return batch_; }
+
+ private:
+  const KvPlan& plan_;
+  Batch batch_;
+};
+
+}  // namespace gannet

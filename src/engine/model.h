@@ -1,0 +1,80 @@
+// A model in memory: weights made ready for one table of kernels, and the forward pass of a step.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "kernels/kernels.h"
+#include "kv_cache/kv_cache.h"
+#include "kv_cache/kv_plan.h"
+#include "layers/batch.h"
+#include "layers/decoder_layer.h"
+#include "layers/rope.h"
+#include "layers/workspace.h"
+
+namespace gannet {
+
+struct ModelOptions {
+  std::string kernels = "auto";  // name of a kernel table
+  int threads = 0;               // 0: one for each core
+  KvType kv_type = KvType::kF32;
+  std::vector<std::string> overrides = {};  // "key=value" on the configuration
+  int64_t memory_limit = 0;                 // bytes; 0: what the machine has available
+  int64_t max_step_rows = 512;
+  // Called while weights are made ready, at most a few times a second: bytes done, bytes in all.
+  std::function<void(int64_t, int64_t)> progress = {};
+};
+
+class Model {
+ public:
+  // Throws LoadError naming what is wrong: files, configuration, tensors, kernels, memory.
+  static std::unique_ptr<Model> Load(const std::filesystem::path& path, const ModelOptions& options);
+
+  const ModelSpec& spec() const { return spec_; }
+  const KvPlan& kv_plan() const { return kv_plan_; }
+  const Kernels& kernels() const { return *kernels_; }
+  ThreadPool& pool() { return *pool_; }
+  int64_t max_step_rows() const { return max_step_rows_; }
+  int64_t weight_bytes() const { return weight_bytes_; }                  // held or streamed, all layers
+  int64_t bytes_per_token() const { return bytes_per_token_; }            // of weights read to generate one token alone
+  int64_t operations_per_token() const { return operations_per_token_; }  // additions and multiplications of weights
+  int64_t workspace_bytes() const { return workspace_bytes_; }
+  // What a cache may take under the memory limit, after weights and workspace.
+  int64_t memory_left_for_cache() const { return memory_left_; }
+
+  // Computes the rows (at most max_step_rows; none is fine), writes their keys and values into `cache`, and returns the
+  // logits [batch.logits_rows.size(), vocab], valid until the next call. Fills batch.ropes.
+  std::span<const float> Forward(Batch& batch, const KvCache& cache);
+
+ private:
+  Model() = default;
+  void LoadWeights(const ModelOptions& options);
+
+  std::shared_ptr<const Checkpoint> checkpoint_;  // keeps the mapping; the embedding is read in place
+  ModelSpec spec_;
+  KvPlan kv_plan_;
+  const Kernels* kernels_ = nullptr;
+  std::unique_ptr<ThreadPool> pool_;
+  int64_t max_step_rows_ = 0;
+  int64_t weight_bytes_ = 0;
+  int64_t bytes_per_token_ = 0;
+  int64_t operations_per_token_ = 0;
+  int64_t workspace_bytes_ = 0;
+  int64_t memory_left_ = 0;
+
+  Weight embedding_;
+  std::vector<DecoderLayer> layers_;
+  std::vector<float> final_norm_;
+  Linear lm_head_;
+  std::vector<RopeTable> ropes_;
+  Buffers buffers_;
+  FloatBuffer logits_rows_;  // [rows wanted, hidden]
+  FloatBuffer logits_;       // [rows wanted, vocab]
+};
+
+}  // namespace gannet

@@ -1,0 +1,101 @@
+#include "kernels/cpu/attention_plan.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/result.h"
+#include "kernels/cpu/scratch.h"
+#include "kernels/kv_block.h"
+
+namespace gannet {
+namespace {
+
+constexpr int64_t kLinesPerTask = 32;  // a key block read once serves so many lines
+constexpr int64_t kTasksPerThread = 4;
+
+struct Pieces {
+  int64_t first = 0;
+  int64_t count = 0;
+};
+
+Pieces PiecesSeen(const AttentionArgs& args, const AttentionSequence& sequence) {
+  int64_t begin = INT64_MAX;
+  int64_t end = 0;
+  for (int64_t row = sequence.row_begin; row < sequence.row_begin + sequence.row_count; ++row) {
+    const KeySpan span = args.spans[static_cast<size_t>(row)];
+    if (span.begin >= span.end) continue;
+    begin = std::min<int64_t>(begin, span.begin);
+    end = std::max<int64_t>(end, span.end);
+  }
+  if (end == 0) return {};
+  return {begin / kPieceTokens, (end - 1) / kPieceTokens - begin / kPieceTokens + 1};
+}
+
+}  // namespace
+
+void RunAttention(const AttentionArgs& args, ThreadPool& pool, const AttentionLeaves& leaves) {
+  const KvLayout& layout = args.pages.layout;
+  GANNET_ASSERT(args.query_heads % layout.kv_heads == 0, "query heads are a multiple of kv heads");
+  const int64_t group = args.query_heads / layout.kv_heads;
+  const int64_t wanted = pool.size() == 1 ? 1 : pool.size() * kTasksPerThread;
+
+  int64_t lines = 0;
+  for (const AttentionSequence& sequence : args.sequences) lines += sequence.row_count * group * layout.kv_heads;
+  // Lines of one row stay together (they share its span) unless there is too little to do for all threads.
+  int64_t per_task = std::max(group, std::min(kLinesPerTask, lines / wanted) / group * group);
+  if (lines / per_task < wanted) per_task = std::max<int64_t>(1, std::min(per_task, lines / wanted));
+
+  static thread_local std::vector<AttentionTask> task_memory;
+  static thread_local std::vector<AttentionTask> merge_memory;
+  static thread_local Scratch state_memory;
+  std::vector<AttentionTask>& tasks = task_memory;
+  std::vector<AttentionTask>& merges = merge_memory;
+  tasks.clear();
+  merges.clear();
+  for (const AttentionSequence& sequence : args.sequences) {
+    const Pieces pieces = PiecesSeen(args, sequence);
+    const int64_t all = sequence.row_count * group;
+    for (int64_t kv_head = 0; kv_head < layout.kv_heads; ++kv_head) {
+      for (int64_t first = 0; first < all; first += per_task) {
+        tasks.push_back(
+            {&sequence, kv_head, first, std::min(per_task, all - first), pieces.first, pieces.count, nullptr});
+      }
+    }
+  }
+
+  // Too few tasks for the threads: one task per piece, and a merge.
+  if (static_cast<int64_t>(tasks.size()) < wanted && pool.size() > 1) {
+    const int64_t state = kStateHeader + PaddedValueDim(layout);
+    int64_t floats = 0;
+    for (const AttentionTask& task : tasks) floats += task.pieces > 1 ? task.pieces * task.lines * state : 0;
+    float* states = state_memory.Floats(floats);
+    const size_t whole = tasks.size();
+    for (size_t i = 0; i < whole; ++i) {
+      if (tasks[i].pieces <= 1) continue;
+      AttentionTask task = tasks[i];
+      task.states = states;
+      merges.push_back(task);
+      task.pieces = 1;
+      for (int64_t piece = 0; piece < merges.back().pieces; ++piece) {
+        task.first_piece = merges.back().first_piece + piece;
+        if (piece == 0) {
+          tasks[i] = task;
+        } else {
+          tasks.push_back(task);
+        }
+        task.states += task.lines * state;
+      }
+      states = task.states;
+    }
+  }
+
+  const AttentionTask* const first_task = tasks.data();
+  pool.ParallelFor(static_cast<int64_t>(tasks.size()),
+                   [&](int64_t index, int) { leaves.run(args, first_task[index]); });
+  if (merges.empty()) return;
+  const AttentionTask* const first_merge = merges.data();
+  pool.ParallelFor(static_cast<int64_t>(merges.size()),
+                   [&](int64_t index, int) { leaves.merge(args, first_merge[index]); });
+}
+
+}  // namespace gannet

@@ -1,0 +1,282 @@
+// Products of int8 rows with tiles of quantized weights, at the instruction set around it. Included inside a
+// namespace, more than once: the leaf of AVX512-VNNI lives beside that of AVX512 (GANNET_INT8_VNNI).
+
+// R rows of x by H halves of 16 weight rows are summed at a time: R H int32 and R H fp32 sums fill the registers.
+constexpr int kMaxRows = 4;
+constexpr int kHalves = kLanes == 16 ? 2 : 1;
+
+HWY_INLINE int32_t FourBytes(const int8_t* from) {
+  int32_t word;
+  __builtin_memcpy(&word, from, 4);
+  return word;
+}
+
+// DotQ8: sum[r][h] = the 32-block's exact product of row r with the 16 weight rows of half h.
+// DotQ4: the same of nibbles 0..15, added to what sum holds.
+
+#if HWY_TARGET == HWY_AVX3 && GANNET_INT8_VNNI
+
+// dpbusd adds four u8 * s8 products without saturation.
+template <int R, int H>
+HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t* neg128, I32x16 (&sum)[R][H]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int h = 0; h < H; ++h) sum[r][h] = BroadcastInt(neg128[r]);
+  }
+#pragma GCC unroll 8
+  for (int g = 0; g < 8; ++g) {
+    __m512i weights[H];
+#pragma GCC unroll 2
+    for (int h = 0; h < H; ++h) weights[h] = _mm512_load_si512(w + 512 * h + 64 * g);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const __m512i four = _mm512_set1_epi32(FourBytes(x + 32 * r + 4 * g));
+#pragma GCC unroll 2
+      for (int h = 0; h < H; ++h) {
+        __m512i& s = sum[r][h].part[0].raw;
+        s = _mm512_dpbusd_epi32(s, weights[h], four);
+      }
+    }
+  }
+}
+
+template <int R, int H>
+HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
+  const __m512i nibble = _mm512_set1_epi8(15);
+#pragma GCC unroll 4
+  for (int g = 0; g < 4; ++g) {
+    __m512i low[H];
+    __m512i high[H];
+#pragma GCC unroll 2
+    for (int h = 0; h < H; ++h) {
+      const __m512i bytes = _mm512_load_si512(w + 256 * h + 64 * g);
+      low[h] = _mm512_and_si512(bytes, nibble);
+      high[h] = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const __m512i four = _mm512_set1_epi32(FourBytes(x + 32 * r + 4 * g));
+#pragma GCC unroll 2
+      for (int h = 0; h < H; ++h) {
+        __m512i& s = sum[r][h].part[0].raw;
+        s = _mm512_dpbusd_epi32(s, low[h], four);
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const __m512i four = _mm512_set1_epi32(FourBytes(x + 32 * r + 16 + 4 * g));
+#pragma GCC unroll 2
+      for (int h = 0; h < H; ++h) {
+        __m512i& s = sum[r][h].part[0].raw;
+        s = _mm512_dpbusd_epi32(s, high[h], four);
+      }
+    }
+  }
+}
+
+#elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+
+// maddubs adds two u8 * s8 products to an s16 with saturation, never reached here: |x| <= 127, so that
+// |w| * x with |w| <= 128 stays within 2 * 128 * 127 = 32512, and eight pairs of nibbles within 8 * 2 * 15 * 127 =
+// 30480.
+#if HWY_TARGET == HWY_AVX3
+using Bytes = __m512i;
+HWY_INLINE Bytes LoadBytes(const std::byte* from) { return _mm512_loadu_si512(from); }
+HWY_INLINE Bytes SetWords(int32_t word) { return _mm512_set1_epi32(word); }
+HWY_INLINE Bytes And(Bytes a, Bytes b) { return _mm512_and_si512(a, b); }
+HWY_INLINE Bytes Xor(Bytes a, Bytes b) { return _mm512_xor_si512(a, b); }
+HWY_INLINE Bytes HighNibbles(Bytes a, Bytes nibble) { return And(_mm512_srli_epi16(a, 4), nibble); }
+HWY_INLINE Bytes AbsBytes(Bytes a) { return _mm512_abs_epi8(a); }
+HWY_INLINE Bytes WithSignOf(Bytes x, Bytes w) {
+  return _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
+}
+HWY_INLINE Bytes Pairs(Bytes u, Bytes s) { return _mm512_maddubs_epi16(u, s); }
+HWY_INLINE Bytes Add16(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
+HWY_INLINE Bytes Add32(Bytes a, Bytes b) { return _mm512_add_epi32(a, b); }
+HWY_INLINE Bytes Widen(Bytes a) { return _mm512_madd_epi16(a, _mm512_set1_epi16(1)); }
+#else
+using Bytes = __m256i;
+HWY_INLINE Bytes LoadBytes(const std::byte* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
+HWY_INLINE Bytes SetWords(int32_t word) { return _mm256_set1_epi32(word); }
+HWY_INLINE Bytes And(Bytes a, Bytes b) { return _mm256_and_si256(a, b); }
+HWY_INLINE Bytes Xor(Bytes a, Bytes b) { return _mm256_xor_si256(a, b); }
+HWY_INLINE Bytes HighNibbles(Bytes a, Bytes nibble) { return And(_mm256_srli_epi16(a, 4), nibble); }
+HWY_INLINE Bytes AbsBytes(Bytes a) { return _mm256_abs_epi8(a); }
+HWY_INLINE Bytes WithSignOf(Bytes x, Bytes w) { return _mm256_sign_epi8(x, w); }
+HWY_INLINE Bytes Pairs(Bytes u, Bytes s) { return _mm256_maddubs_epi16(u, s); }
+HWY_INLINE Bytes Add16(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
+HWY_INLINE Bytes Add32(Bytes a, Bytes b) { return _mm256_add_epi32(a, b); }
+HWY_INLINE Bytes Widen(Bytes a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
+#endif
+
+template <int R, int H>
+HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t*, I32x16 (&sum)[R][H]) {
+  const Bytes flip = SetWords(static_cast<int32_t>(0x80808080u));
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int h = 0; h < H; ++h) sum[r][h] = BroadcastInt(0);
+  }
+#pragma GCC unroll 8
+  for (int g = 0; g < 8; ++g) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kParts * H; ++v) {
+      const Bytes weights = Xor(LoadBytes(w + 512 * (v / kParts) + 64 * g + 64 / kParts * (v % kParts)), flip);
+      const Bytes size = AbsBytes(weights);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        auto& s = sum[r][v / kParts].part[v % kParts].raw;
+        s = Add32(s, Widen(Pairs(size, WithSignOf(SetWords(FourBytes(x + 32 * r + 4 * g)), weights))));
+      }
+    }
+  }
+}
+
+template <int R, int H>
+HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
+  const Bytes nibble = SetWords(0x0f0f0f0f);
+#pragma GCC unroll 2
+  for (int v = 0; v < kParts * H; ++v) {
+    Bytes pairs[R];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) pairs[r] = SetWords(0);
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) {
+      const Bytes bytes = LoadBytes(w + 256 * (v / kParts) + 64 * g + 64 / kParts * (v % kParts));
+      const Bytes low = And(bytes, nibble);
+      const Bytes high = HighNibbles(bytes, nibble);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        pairs[r] = Add16(pairs[r], Pairs(low, SetWords(FourBytes(x + 32 * r + 4 * g))));
+        pairs[r] = Add16(pairs[r], Pairs(high, SetWords(FourBytes(x + 32 * r + 16 + 4 * g))));
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      auto& s = sum[r][v / kParts].part[v % kParts].raw;
+      s = Add32(s, Widen(pairs[r]));
+    }
+  }
+}
+
+#else  // any machine, one half at a time
+
+HWY_INLINE I32x16 LoadInts(const int32_t* from) {
+  I32x16 out;
+  GANNET_EACH_PART out.part[i] = hn::LoadU(IntTag(), from + i * kLanes);
+  return out;
+}
+
+template <int R, int H>
+HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t* neg128, I32x16 (&sum)[R][H]) {
+  for (int r = 0; r < R; ++r) {
+    int32_t total[16];
+    for (int n = 0; n < 16; ++n) total[n] = neg128[r];
+    for (int g = 0; g < 8; ++g) {
+      for (int n = 0; n < 16; ++n) {
+        for (int i = 0; i < 4; ++i) total[n] += std::to_integer<int32_t>(w[64 * g + 4 * n + i]) * x[32 * r + 4 * g + i];
+      }
+    }
+    sum[r][0] = LoadInts(total);
+  }
+}
+
+template <int R, int H>
+HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
+  for (int r = 0; r < R; ++r) {
+    int32_t total[16];
+    for (int p = 0; p < kParts; ++p) hn::StoreU(sum[r][0].part[p], IntTag(), total + p * kLanes);
+    for (int g = 0; g < 4; ++g) {
+      for (int n = 0; n < 16; ++n) {
+        for (int i = 0; i < 4; ++i) {
+          const int32_t byte = std::to_integer<int32_t>(w[64 * g + 4 * n + i]);
+          total[n] += (byte & 15) * x[32 * r + 4 * g + i] + (byte >> 4) * x[32 * r + 16 + 4 * g + i];
+        }
+      }
+    }
+    sum[r][0] = LoadInts(total);
+  }
+}
+
+#endif
+
+// Rows [offset, offset + R) of a tile of `rows` quantized rows, with H halves of the weight tile from half `half`.
+template <TileKind kKind, int R, int H>
+HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t blocks, const int half,
+                           const int offset, const int rows, float* sums) {
+  sums += offset * kTileRows + half * 16;
+  F32x16 total[R][H];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int h = 0; h < H; ++h) total[r][h] = Load(sums + r * kTileRows + 16 * h);
+  }
+  for (int64_t b = 0; b < blocks; ++b, x += rows * kQuantizedBytes, weights += BlockBytes(kKind)) {
+    const auto* scales = reinterpret_cast<const hwy::float16_t*>(weights) + half * 16;
+    const std::byte* quants = weights + ScaleBytes(kKind) + half * HalfQuantBytes(kKind);
+    const int8_t* values = reinterpret_cast<const int8_t*>(x) + offset * kQuantBlock;
+    const float* scale_x = reinterpret_cast<const float*>(x + rows * kQuantBlock) + offset;
+    const float* sum_x = scale_x + rows;
+    const int32_t* neg8 = reinterpret_cast<const int32_t*>(sum_x + rows);
+    const int32_t* neg128 = neg8 + rows;
+    if (half == 0) {
+      for (int64_t line = 0; line < BlockBytes(kKind); line += 64) __builtin_prefetch(weights + kPrefetchBytes + line);
+    }
+    I32x16 sum[R][H];
+    if constexpr (kKind == TileKind::kQ8) {
+      DotQ8<R, H>(quants, values, neg128, sum);
+    } else {
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+        for (int h = 0; h < H; ++h) sum[r][h] = BroadcastInt(kKind == TileKind::kQ4Offset ? neg8[r] : 0);
+      }
+      DotQ4<R, H>(quants, values, sum);
+    }
+#pragma GCC unroll 2
+    for (int h = 0; h < H; ++h) {
+      const F32x16 scale_w = Load(scales + 16 * h);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        total[r][h] = MulAdd(ToFloat(sum[r][h]), Mul(scale_w, Broadcast(scale_x[r])), total[r][h]);
+      }
+      if constexpr (kKind == TileKind::kQ4Min) {
+        const F32x16 min_w = Load(scales + 32 + 16 * h);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) total[r][h] = MulAdd(min_w, Broadcast(sum_x[r]), total[r][h]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int h = 0; h < H; ++h) Store(total[r][h], sums + r * kTileRows + 16 * h);
+  }
+}
+
+template <TileKind kKind>
+void TileOfKind(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows, float* sums) {
+  weights += first * BlockBytes(kKind);
+  x += first * rows * kQuantizedBytes;
+  for (int offset = 0; offset < rows; offset += kMaxRows) {
+    for (int half = 0; half < 2; half += kHalves) {
+      if (rows - offset >= 4) {
+        TileRows<kKind, 4, kHalves>(weights, x, last - first, half, offset, rows, sums);
+      } else if (rows - offset == 3) {
+        TileRows<kKind, 3, kHalves>(weights, x, last - first, half, offset, rows, sums);
+      } else if (rows - offset == 2) {
+        TileRows<kKind, 2, kHalves>(weights, x, last - first, half, offset, rows, sums);
+      } else {
+        TileRows<kKind, 1, kHalves>(weights, x, last - first, half, offset, rows, sums);
+      }
+    }
+  }
+}
+
+void Tile(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
+          float* sums) {
+  if (kind == TileKind::kQ8) return TileOfKind<TileKind::kQ8>(weights, x, first, last, rows, sums);
+  if (kind == TileKind::kQ4Offset) return TileOfKind<TileKind::kQ4Offset>(weights, x, first, last, rows, sums);
+  return TileOfKind<TileKind::kQ4Min>(weights, x, first, last, rows, sums);
+}

@@ -1,0 +1,160 @@
+// Sixteen fp32 lanes on any instruction set (one, two or four vectors), so that all of them add in one order.
+#if defined(GANNET_KERNELS_CPU_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef GANNET_KERNELS_CPU_LANES_INL_H_
+#undef GANNET_KERNELS_CPU_LANES_INL_H_
+#else
+#define GANNET_KERNELS_CPU_LANES_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstdint>
+
+HWY_BEFORE_NAMESPACE();
+namespace gannet::HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using FloatTag = hn::CappedTag<float, 16>;
+using IntTag = hn::RebindToSigned<FloatTag>;
+using FloatVec = hn::Vec<FloatTag>;
+using IntVec = hn::Vec<IntTag>;
+constexpr int kLanes = static_cast<int>(HWY_LANES(float) < 16 ? HWY_LANES(float) : 16);
+constexpr int kParts = 16 / kLanes;
+
+// The constructors are written out because an implicit one is not compiled for the instruction set around it.
+struct F32x16 {
+  HWY_INLINE F32x16() {}
+  FloatVec part[kParts];
+};
+struct I32x16 {
+  HWY_INLINE I32x16() {}
+  IntVec part[kParts];
+};
+
+#define GANNET_EACH_PART _Pragma("GCC unroll 4") for (int i = 0; i < kParts; ++i)
+
+HWY_INLINE F32x16 Broadcast(float value) {
+  F32x16 out;
+  GANNET_EACH_PART out.part[i] = hn::Set(FloatTag(), value);
+  return out;
+}
+HWY_INLINE I32x16 BroadcastInt(int32_t value) {
+  I32x16 out;
+  GANNET_EACH_PART out.part[i] = hn::Set(IntTag(), value);
+  return out;
+}
+HWY_INLINE F32x16 Load(const float* from) {
+  F32x16 out;
+  GANNET_EACH_PART out.part[i] = hn::LoadU(FloatTag(), from + i * kLanes);
+  return out;
+}
+HWY_INLINE F32x16 Load(const hwy::float16_t* from) {
+  F32x16 out;
+  const hn::Rebind<hwy::float16_t, FloatTag> half;
+  GANNET_EACH_PART out.part[i] = hn::PromoteTo(FloatTag(), hn::LoadU(half, from + i * kLanes));
+  return out;
+}
+HWY_INLINE F32x16 Load(const hwy::bfloat16_t* from) {
+  F32x16 out;
+  const hn::Rebind<uint16_t, IntTag> half;
+  GANNET_EACH_PART {
+    const auto bits = hn::LoadU(half, reinterpret_cast<const uint16_t*>(from) + i * kLanes);
+    out.part[i] = hn::BitCast(FloatTag(), hn::ShiftLeft<16>(hn::PromoteTo(IntTag(), bits)));
+  }
+  return out;
+}
+HWY_INLINE void Store(const F32x16& v, float* to) {
+  GANNET_EACH_PART hn::StoreU(v.part[i], FloatTag(), to + i * kLanes);
+}
+HWY_INLINE F32x16 Add(const F32x16& a, const F32x16& b) {
+  F32x16 out;
+  GANNET_EACH_PART out.part[i] = hn::Add(a.part[i], b.part[i]);
+  return out;
+}
+HWY_INLINE F32x16 Mul(const F32x16& a, const F32x16& b) {
+  F32x16 out;
+  GANNET_EACH_PART out.part[i] = hn::Mul(a.part[i], b.part[i]);
+  return out;
+}
+HWY_INLINE F32x16 Div(const F32x16& a, const F32x16& b) {
+  F32x16 out;
+  GANNET_EACH_PART out.part[i] = hn::Div(a.part[i], b.part[i]);
+  return out;
+}
+HWY_INLINE F32x16 Max(const F32x16& a, const F32x16& b) {
+  F32x16 out;
+  GANNET_EACH_PART out.part[i] = hn::Max(a.part[i], b.part[i]);
+  return out;
+}
+HWY_INLINE F32x16 Abs(const F32x16& a) {
+  F32x16 out;
+  GANNET_EACH_PART out.part[i] = hn::Abs(a.part[i]);
+  return out;
+}
+// a * b + c, rounded once.
+HWY_INLINE F32x16 MulAdd(const F32x16& a, const F32x16& b, const F32x16& c) {
+  F32x16 out;
+  GANNET_EACH_PART out.part[i] = hn::MulAdd(a.part[i], b.part[i], c.part[i]);
+  return out;
+}
+// c - a * b, rounded once.
+HWY_INLINE F32x16 NegMulAdd(const F32x16& a, const F32x16& b, const F32x16& c) {
+  F32x16 out;
+  GANNET_EACH_PART out.part[i] = hn::NegMulAdd(a.part[i], b.part[i], c.part[i]);
+  return out;
+}
+HWY_INLINE F32x16 ToFloat(const I32x16& a) {
+  F32x16 out;
+  GANNET_EACH_PART out.part[i] = hn::ConvertTo(FloatTag(), a.part[i]);
+  return out;
+}
+
+// Lane i with i + 8, then + 4, + 2, + 1: one order on every instruction set.
+HWY_INLINE float SumOfLanes(const F32x16& v) {
+  alignas(64) float lanes[16];
+  Store(v, lanes);
+  for (int width = 8; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  }
+  return lanes[0];
+}
+HWY_INLINE float MaxOfLanes(const F32x16& v) {
+  FloatVec most = v.part[0];
+  for (int i = 1; i < kParts; ++i) most = hn::Max(most, v.part[i]);
+  return hn::GetLane(hn::MaxOfLanes(FloatTag(), most));
+}
+
+// exp(x) for x <= 0 (or NaN): 2^n * sum_{i <= 7} r^i / i! with |r| <= ln(2) / 2, where the first omitted term is below
+// 6e-9; relative error below 2e-7. Zero below -87.
+HWY_INLINE F32x16 ExpOfNegative(const F32x16& x) {
+  F32x16 out;
+  const FloatTag f;
+  GANNET_EACH_PART {
+    const FloatVec v = x.part[i];
+    const auto clamped = hn::Max(v, hn::Set(f, -87.0f));
+    const IntVec n = hn::NearestInt(hn::Mul(clamped, hn::Set(f, 1.44269504088896f)));
+    const FloatVec nf = hn::ConvertTo(f, n);
+    // ln(2) in two parts; the first has 10 trailing zero bits.
+    const FloatVec r = hn::NegMulAdd(nf, hn::Set(f, 1.42860677e-6f), hn::NegMulAdd(nf, hn::Set(f, 0.693145752f), v));
+    FloatVec p = hn::Set(f, 1.0f / 5040);
+    p = hn::MulAdd(p, r, hn::Set(f, 1.0f / 720));
+    p = hn::MulAdd(p, r, hn::Set(f, 1.0f / 120));
+    p = hn::MulAdd(p, r, hn::Set(f, 1.0f / 24));
+    p = hn::MulAdd(p, r, hn::Set(f, 1.0f / 6));
+    p = hn::MulAdd(p, r, hn::Set(f, 0.5f));
+    p = hn::MulAdd(p, r, hn::Set(f, 1.0f));
+    p = hn::MulAdd(p, r, hn::Set(f, 1.0f));
+    const IntVec exponent = hn::ShiftLeft<23>(hn::Add(n, hn::Set(IntTag(), 127)));
+    const FloatVec value = hn::Mul(p, hn::BitCast(f, exponent));
+    out.part[i] = hn::IfThenElse(hn::Lt(v, hn::Set(f, -87.0f)), hn::Zero(f), value);
+  }
+  return out;
+}
+
+}  // namespace
+}  // namespace gannet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,96 @@
+// Quantization of activation rows, and the int8 tiles of every instruction set.
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include "kernels/cpu/matmul_leaves.h"
+#include "kernels/cpu/target_setup.h"
+#include "kernels/cpu/targets.h"
+
+// clang-format off
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/matmul_int8.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+#include "kernels/cpu/lanes-inl.h"
+// clang-format on
+
+#if GANNET_IS_FAST
+HWY_BEFORE_NAMESPACE();
+namespace gannet::HWY_NAMESPACE {
+namespace {
+
+constexpr int64_t kPrefetchBytes = 4096;
+
+void QuantizeRow(const float* x, int64_t blocks, int row, int rows, std::byte* tile) {
+  const hn::Rebind<int8_t, IntTag> bytes;
+  for (int64_t b = 0; b < blocks; ++b, x += kQuantBlock, tile += rows * kQuantizedBytes) {
+    const F32x16 half[2] = {Load(x), Load(x + 16)};
+    // Magnitudes compare as integers; infinities and NaN are the largest.
+    IntVec most = hn::Zero(IntTag());
+    for (int h = 0; h < 2; ++h) {
+      GANNET_EACH_PART most = hn::Max(most, hn::BitCast(IntTag(), hn::Abs(half[h].part[i])));
+    }
+    const float largest = std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(IntTag(), most)));
+    const bool finite = largest <= std::numeric_limits<float>::max();
+    const bool counts = finite && largest >= 0x1p-100f;
+    const float scale = counts ? largest / 127.0f : finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+    const F32x16 inverse = Broadcast(counts ? 127.0f / largest : 0.0f);
+    int8_t* values = reinterpret_cast<int8_t*>(tile) + row * kQuantBlock;
+    IntVec sums = hn::Zero(IntTag());
+    for (int h = 0; h < 2; ++h) {
+      const F32x16 scaled = Mul(half[h], inverse);
+      GANNET_EACH_PART {
+        const IntVec rounded = hn::NearestInt(scaled.part[i]);
+        sums = hn::Add(sums, rounded);
+        hn::StoreU(hn::DemoteTo(bytes, rounded), bytes, values + 16 * h + kLanes * i);
+      }
+    }
+    const int32_t sum = counts ? hn::GetLane(hn::SumOfLanes(IntTag(), sums)) : 0;
+    float* floats = reinterpret_cast<float*>(tile + rows * kQuantBlock) + row;
+    floats[0] = scale;
+    floats[rows] = scale * static_cast<float>(sum);
+    int32_t* ints = reinterpret_cast<int32_t*>(floats + 2 * rows);
+    ints[0] = -8 * sum;
+    ints[rows] = -128 * sum;
+  }
+}
+
+}  // namespace
+
+namespace common {  // a name of its own: argument-dependent look-up must not find these from namespace vnni
+namespace {
+
+#define GANNET_INT8_VNNI 0
+#include "kernels/cpu/int8_tiles-inl.h"
+#undef GANNET_INT8_VNNI
+
+}  // namespace
+}  // namespace common
+
+extern const Int8Leaves kInt8Leaves = {QuantizeRow, common::Tile};
+
+}  // namespace gannet::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_TARGET == HWY_AVX3
+HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR_AVX3 ",avx512vnni")
+namespace gannet::HWY_NAMESPACE {
+namespace vnni {
+namespace {
+
+#define GANNET_INT8_VNNI 1
+#include "kernels/cpu/int8_tiles-inl.h"
+#undef GANNET_INT8_VNNI
+
+}  // namespace
+}  // namespace vnni
+
+extern const Int8Leaves kInt8LeavesVnni = {QuantizeRow, vnni::Tile};
+
+}  // namespace gannet::HWY_NAMESPACE
+HWY_POP_ATTRIBUTES
+#endif
+
+#endif  // GANNET_IS_FAST

@@ -1,0 +1,48 @@
+// The innermost loops of a matrix product, one set per instruction set, and how their operands lie in memory.
+//
+// Order of additions. Quantized weights: for each 32-block b of K in order, with i the exact integer sum of the block,
+//   out = fma(float(i), scale_w * scale_x, out);   with minima also   out = fma(min_w, scale_x * sum_x, out).
+// Float weights: out = fma(w[k], x[k], out) for k in order. Every instruction set does the same, to the bit.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace gannet {
+
+inline constexpr int kRowTile = 8;      // rows of x that share one pass over a weight tile
+inline constexpr int kTileRows = 32;    // weight rows in a tile
+inline constexpr int kQuantBlock = 32;  // values along K that share a scale
+
+// A tile of 32 quantized weight rows is a run of 32-blocks along K, each f16 scale[32], then, with minima (kQ4Min), f16
+// min[32], then the quants of rows 0..15 and those of rows 16..31:
+//   kQ8:     [8 groups of 4 k][16 rows][4 k] of value + 128
+//   kQ4..:   [4 groups][16 rows][4 k]: low nibble k = 4 g + i, high nibble k = 16 + 4 g + i
+// A tile of float weights is [K][32 rows].
+enum class TileKind : uint8_t { kQ8, kQ4Offset, kQ4Min, kF32, kF16, kBF16 };
+
+constexpr int64_t ScaleBytes(TileKind kind) { return kind == TileKind::kQ4Min ? 128 : 64; }    // of a block
+constexpr int64_t HalfQuantBytes(TileKind kind) { return kind == TileKind::kQ8 ? 512 : 256; }  // of 16 rows
+constexpr int64_t BlockBytes(TileKind kind) { return ScaleBytes(kind) + 2 * HalfQuantBytes(kind); }
+
+// Rows of x quantized, `rows` <= kRowTile of them together. Per block of 32: int8 [rows][32], then [rows] each of
+// fp32 scale, fp32 scale * sum, int32 -8 * sum, int32 -128 * sum.
+inline constexpr int64_t kQuantizedBytes = kQuantBlock + 16;  // per row and block
+
+struct Int8Leaves {
+  // Quantizes row `row` of a tile of `rows` rows at `tile`. scale = max|x| / 127; a block with a value that is not
+  // finite gets a NaN scale; max|x| < 2^-100 counts as zero.
+  void (*quantize_row)(const float* x, int64_t blocks, int row, int rows, std::byte* tile);
+  // sums[rows][kTileRows] += products over blocks [first, last) of a tile of kind kQ8, kQ4Offset or kQ4Min; `weights`
+  // and `x` are those of block 0.
+  void (*tile)(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
+               float* sums);
+};
+
+struct FloatLeaves {
+  // sums[rows][kTileRows] += products of x [K][rows] with a tile of kind kF32, kF16 or kBF16 over k in [first, last).
+  void (*tile)(TileKind kind, const std::byte* weights, const float* x, int64_t first, int64_t last, int rows,
+               float* sums);
+};
+
+}  // namespace gannet

@@ -1,0 +1,85 @@
+#include "kernels/cpu/tables.h"
+
+#include <hwy/targets.h>
+
+#include <cstring>
+
+#include "kernels/cpu/matmul_driver.h"
+#include "kernels/cpu/packed_tiles.h"
+#include "kernels/cpu/targets.h"
+
+namespace gannet {
+namespace {
+
+struct CpuTable {
+  Kernels kernels;
+  const RoofLoops* roof;
+  bool (*runs_here)();
+};
+
+template <const char* kName>
+std::unique_ptr<PackedMatrix> Pack(const Weight& weight, ThreadPool& pool) {
+  return PackTiles(weight, kName, pool);
+}
+template <const Int8Leaves* kInt8, const FloatLeaves* kFloat>
+void Matmul(const MatmulArgs& args, ThreadPool& pool) {
+  RunMatmul(args, pool, *kInt8, *kFloat);
+}
+template <const AttentionLeaves* kLeaves>
+void Attention(const AttentionArgs& args, ThreadPool& pool) {
+  RunAttention(args, pool, *kLeaves);
+}
+
+#define GANNET_TABLE(name, target, suffix, runs_here)             \
+  CpuTable {                                                      \
+    {name,                                                        \
+     Pack<name>,                                                  \
+     Matmul<&target::kInt8Leaves##suffix, &target::kFloatLeaves>, \
+     target::StoreKv,                                             \
+     Attention<&target::kAttentionLeaves>,                        \
+     target::RmsNorm,                                             \
+     target::Rope,                                                \
+     target::GatedActivation},                                    \
+        &target::kRoofLoops##suffix, runs_here                    \
+  }
+
+#if defined(__x86_64__)
+bool Supports(int64_t target) { return (hwy::SupportedTargets() & target) != 0; }
+
+constexpr char kAvx512Vnni[] = "avx512vnni";
+constexpr char kAvx512[] = "avx512";
+constexpr char kAvx2[] = "avx2";
+const CpuTable kTables[] = {
+    GANNET_TABLE(kAvx512Vnni, N_AVX3, Vnni,
+                 [] { return Supports(HWY_AVX3) && __builtin_cpu_supports("avx512vnni") != 0; }),
+    GANNET_TABLE(kAvx512, N_AVX3, , [] { return Supports(HWY_AVX3); }),
+    GANNET_TABLE(kAvx2, N_AVX2, , [] { return Supports(HWY_AVX2); }),
+};
+#elif defined(__aarch64__)
+constexpr char kNeon[] = "neon";
+const CpuTable kTables[] = {GANNET_TABLE(kNeon, N_NEON, , [] { return true; })};
+#else
+#error "gannet runs on x86-64 and aarch64"
+#endif
+
+}  // namespace
+
+std::vector<const Kernels*> CpuTables() {
+  std::vector<const Kernels*> found;
+  for (const CpuTable& table : kTables) {
+    if (table.runs_here()) found.push_back(&table.kernels);
+  }
+  return found;
+}
+
+const RoofLoops* RoofLoopsOf(const char* kernels_name) {
+  const RoofLoops* best = nullptr;
+  for (const CpuTable& table : kTables) {
+    if (!table.runs_here()) continue;
+    if (std::strcmp(table.kernels.name, kernels_name) == 0) return table.roof;
+    if (!best) best = table.roof;
+  }
+  return best;
+}
+
+}  // namespace gannet

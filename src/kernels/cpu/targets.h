@@ -1,0 +1,41 @@
+// What each instruction set's translation units define; tables.cc puts them together.
+#pragma once
+
+#include "kernels/cpu/attention_plan.h"
+#include "kernels/cpu/matmul_leaves.h"
+#include "kernels/kernels.h"
+#include "kernels/roof.h"
+
+namespace gannet {
+
+// Loops that move or compute nothing useful: the roofs of the machine.
+struct RoofLoops {
+  uint64_t (*read)(const std::byte* data, int64_t bytes);  // a checksum; `bytes` a multiple of 1024
+  uint64_t (*int8_dots)(int64_t rounds);                   // does rounds * int8_operations_per_round operations
+  int64_t int8_operations_per_round;                       // a multiplication and an addition are two
+  float (*fmas)(int64_t rounds);
+  int64_t fma_operations_per_round;
+};
+
+#define GANNET_DECLARE_TARGET(target)                                      \
+  namespace target {                                                       \
+  extern const Int8Leaves kInt8Leaves;                                     \
+  extern const FloatLeaves kFloatLeaves;                                   \
+  extern const AttentionLeaves kAttentionLeaves;                           \
+  extern const RoofLoops kRoofLoops;                                       \
+  void StoreKv(const KvStoreArgs& args, ThreadPool& pool);                 \
+  void RmsNorm(const RmsNormArgs& args, ThreadPool& pool);                 \
+  void Rope(const RopeArgs& args, ThreadPool& pool);                       \
+  void GatedActivation(const GatedActivationArgs& args, ThreadPool& pool); \
+  }
+GANNET_DECLARE_TARGET(N_AVX2)
+GANNET_DECLARE_TARGET(N_AVX3)
+GANNET_DECLARE_TARGET(N_NEON)
+#undef GANNET_DECLARE_TARGET
+
+namespace N_AVX3 {
+extern const Int8Leaves kInt8LeavesVnni;
+extern const RoofLoops kRoofLoopsVnni;
+}  // namespace N_AVX3
+
+}  // namespace gannet

@@ -1,0 +1,106 @@
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/result.h"
+#include "kernels/kv_block.h"
+#include "kernels/reference/reference.h"
+
+namespace gannet::reference {
+namespace {
+
+void Write(KvType type, std::byte* at, float value) {
+  if (type == KvType::kF32) {
+    std::memcpy(at, &value, 4);
+  } else {
+    const uint16_t bits = type == KvType::kF16 ? FloatToF16(value) : FloatToBF16(value);
+    std::memcpy(at, &bits, 2);
+  }
+}
+
+float Read(KvType type, const std::byte* at) {
+  if (type == KvType::kF32) {
+    float value;
+    std::memcpy(&value, at, 4);
+    return value;
+  }
+  uint16_t bits;
+  std::memcpy(&bits, at, 2);
+  return type == KvType::kF16 ? F16ToFloat(bits) : BF16ToFloat(bits);
+}
+
+struct Address {  // of key and value elements of one kv head
+  const KvLayout& layout;
+  int64_t head;
+  int64_t key(int64_t dim, int64_t token) const {
+    return KeyOffset(layout, head) + (dim * kBlockTokens + token) * BytesOf(layout.type);
+  }
+  int64_t value(int64_t dim, int64_t token) const {
+    return ValueOffset(layout, head) + (token * PaddedValueDim(layout) + dim) * BytesOf(layout.type);
+  }
+};
+
+void AttendRow(const AttentionArgs& args, const AttentionSequence& sequence, int64_t row, int64_t head) {
+  const KvLayout& layout = args.pages.layout;
+  const Address at{layout, head / (args.query_heads / layout.kv_heads)};
+  const KeySpan span = args.spans[static_cast<size_t>(row)];
+  const float* q = args.q + row * args.q_stride + head * layout.key_dim;
+  float* out = args.out + row * args.out_stride + head * layout.value_dim;
+  const auto block_of = [&](int64_t position) {
+    return args.pages.block(sequence.blocks[static_cast<size_t>(position / kBlockTokens)]);
+  };
+
+  std::vector<double> weights;
+  double largest = -std::numeric_limits<double>::infinity();
+  for (int64_t j = span.begin; j < span.end; ++j) {
+    double score = 0;
+    for (int64_t d = 0; d < layout.key_dim; ++d) {
+      score += static_cast<double>(q[d]) * Read(layout.type, block_of(j) + at.key(d, j % kBlockTokens));
+    }
+    weights.push_back(score * args.scale);
+    largest = std::max(largest, weights.back());
+  }
+  double total = 0;
+  for (double& weight : weights) total += weight = std::exp(weight - largest);
+  for (int64_t d = 0; d < layout.value_dim; ++d) {
+    double sum = 0;
+    for (int64_t j = span.begin; j < span.end; ++j) {
+      sum +=
+          weights[static_cast<size_t>(j - span.begin)] * Read(layout.type, block_of(j) + at.value(d, j % kBlockTokens));
+    }
+    out[d] = weights.empty() ? 0.0f : static_cast<float>(sum / total);
+  }
+}
+
+}  // namespace
+
+void StoreKv(const KvStoreArgs& args, ThreadPool&) {
+  const KvLayout& layout = args.pages.layout;
+  for (size_t row = 0; row < args.slots.size(); ++row) {
+    std::byte* block = args.pages.block(args.slots[row] / kBlockTokens);
+    const int64_t token = args.slots[row] % kBlockTokens;
+    const float* keys = args.keys + static_cast<int64_t>(row) * args.key_stride;
+    const float* values = args.values + static_cast<int64_t>(row) * args.value_stride;
+    for (int64_t head = 0; head < layout.kv_heads; ++head) {
+      const Address at{layout, head};
+      for (int64_t d = 0; d < layout.key_dim; ++d) {
+        Write(layout.type, block + at.key(d, token), keys[head * layout.key_dim + d]);
+      }
+      for (int64_t d = 0; d < layout.value_dim; ++d) {
+        Write(layout.type, block + at.value(d, token), values[head * layout.value_dim + d]);
+      }
+    }
+  }
+}
+
+void Attention(const AttentionArgs& args, ThreadPool& pool) {
+  for (const AttentionSequence& sequence : args.sequences) {
+    pool.ParallelFor(sequence.row_count * args.query_heads, [&](int64_t index, int) {
+      AttendRow(args, sequence, sequence.row_begin + index / args.query_heads, index % args.query_heads);
+    });
+  }
+}
+
+}  // namespace gannet::reference

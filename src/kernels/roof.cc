@@ -1,0 +1,64 @@
+#include "kernels/roof.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+
+#include "kernels/cpu/arena.h"
+#include "kernels/cpu/tables.h"
+#include "kernels/cpu/targets.h"
+
+namespace gannet {
+namespace {
+
+constexpr int64_t kReadBytes = int64_t{256} << 20;  // well beyond the caches of one machine
+constexpr int64_t kReadChunk = int64_t{1} << 20;
+constexpr int kRepeats = 12;
+constexpr int64_t kRounds = 200'000;
+
+// The best of some runs, in seconds.
+template <typename F>
+double BestSeconds(const F& run) {
+  double best = 1e30;
+  for (int i = 0; i < kRepeats; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    run();
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return best;
+}
+
+}  // namespace
+
+MachineRoof MeasureRoof(ThreadPool& pool, const Kernels& kernels) {
+  const RoofLoops* loops = RoofLoopsOf(kernels.name);
+  if (!loops) return {};
+  const int64_t chunks = kReadBytes / kReadChunk;
+  const std::shared_ptr<std::byte> memory = AllocatePacked(kReadBytes);
+  pool.ParallelFor(chunks, [&](int64_t i, int) { std::memset(memory.get() + i * kReadChunk, 1, kReadChunk); });
+
+  std::atomic<uint64_t> sink{0};
+  const auto per_thread = [&](auto work) {
+    return BestSeconds(
+        [&] { pool.ParallelFor(pool.size(), [&](int64_t, int) { sink += static_cast<uint64_t>(work()); }); });
+  };
+  MachineRoof roof;
+  roof.read_gb_s = static_cast<double>(kReadBytes) / 1e9 / BestSeconds([&] {
+                     // As weights are read: contiguous runs.
+                     const int64_t parts = pool.size() * int64_t{4};
+                     pool.ParallelFor(parts, [&](int64_t i, int) {
+                       const int64_t first = i * chunks / parts;
+                       const int64_t last = (i + 1) * chunks / parts;
+                       sink += loops->read(memory.get() + first * kReadChunk, (last - first) * kReadChunk);
+                     });
+                   });
+  const double threads = pool.size();
+  const double dots = per_thread([&] { return loops->int8_dots(kRounds); });
+  roof.int8_gops = threads * static_cast<double>(kRounds * loops->int8_operations_per_round) / 1e9 / dots;
+  const double fmas = per_thread([&] { return loops->fmas(kRounds) > 0; });
+  roof.fp32_gflops = threads * static_cast<double>(kRounds * loops->fma_operations_per_round) / 1e9 / fmas;
+  return roof;
+}
+
+}  // namespace gannet

@@ -1,0 +1,18 @@
+// What the machine can do at best: the roofs that measured speeds stand beside.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace gannet {
+
+struct MachineRoof {
+  double read_gb_s = 0;    // 10^9 bytes read from memory per second, all threads of the pool
+  double int8_gops = 0;    // 10^9 int8 multiplications and additions per second, by the table's dot product
+  double fp32_gflops = 0;  // 10^9 fp32 multiplications and additions per second, fused
+};
+
+// Measures for a few tenths of a second with the instruction set of `kernels` (the machine's best one for
+// "reference"); zeros when the machine has no fast table. Needs 256 MiB of memory.
+MachineRoof MeasureRoof(ThreadPool& pool, const Kernels& kernels);
+
+}  // namespace gannet

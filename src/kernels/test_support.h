@@ -1,0 +1,117 @@
+// Random matrices in the file formats, for the tests and the benchmark of this room. Formats as in ggml-common.h.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/weight.h"
+#include "kernels/kernels.h"
+
+namespace gannet::testing_support {
+
+inline std::vector<float> RandomFloats(int64_t count, uint32_t seed, float scale = 1.0f) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal(0.0f, scale);
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+inline float HalfAt(const std::byte* at) {
+  uint16_t bits;
+  std::memcpy(&bits, at, 2);
+  return F16ToFloat(bits);
+}
+
+inline void DequantizeRow(const Weight& weight, int64_t row, float* out) {
+  const std::byte* from = weight.row(row);
+  for (int64_t k = 0; k < weight.cols; ++k) {
+    uint16_t bits;
+    switch (weight.storage) {
+      case Storage::kF16:
+      case Storage::kBF16:
+        std::memcpy(&bits, from + 2 * k, 2);
+        out[k] = weight.storage == Storage::kF16 ? F16ToFloat(bits) : BF16ToFloat(bits);
+        break;
+      case Storage::kQ8_0: {
+        const std::byte* block = from + k / 32 * 34;
+        out[k] = HalfAt(block) * static_cast<int8_t>(block[2 + k % 32]);
+        break;
+      }
+      case Storage::kQ4_0:
+      case Storage::kQ4_1: {
+        const bool has_min = weight.storage == Storage::kQ4_1;
+        const std::byte* block = from + k / 32 * (has_min ? 20 : 18);
+        const int byte = std::to_integer<int>(block[(has_min ? 4 : 2) + k % 16]);
+        const int nibble = k % 32 < 16 ? byte & 15 : byte >> 4;
+        out[k] = has_min ? HalfAt(block) * static_cast<float>(nibble) + HalfAt(block + 2)
+                         : HalfAt(block) * static_cast<float>(nibble - 8);
+        break;
+      }
+      default:  // fp32; and storages without a fast kernel, whose bytes only their own dequantizer knows
+        std::memcpy(out + k, from + 4 * k, 4);
+    }
+  }
+}
+
+// Owns what a Weight looks at.
+struct TestWeight {
+  std::vector<std::byte> data;
+  Weight weight;
+};
+
+// Random bytes with sane scales: every quantized value, -128 included, is as likely as any.
+inline TestWeight RandomWeight(Storage storage, int64_t rows, int64_t cols, uint32_t seed) {
+  TestWeight out;
+  out.weight.storage = storage;
+  out.weight.rows = rows;
+  out.weight.cols = cols;
+  out.weight.dequantize_row = DequantizeRow;
+  std::mt19937 generator(seed);
+  const bool quantized = storage == Storage::kQ8_0 || storage == Storage::kQ4_0 || storage == Storage::kQ4_1;
+  if (!quantized) {
+    const bool half = storage == Storage::kF16 || storage == Storage::kBF16;
+    out.weight.row_bytes = cols * (half ? 2 : 4);
+    const std::vector<float> values = RandomFloats(rows * cols, seed, 0.1f);
+    out.data.resize(static_cast<size_t>(rows * out.weight.row_bytes));
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (half) {
+        const uint16_t bits = storage == Storage::kF16 ? FloatToF16(values[i]) : FloatToBF16(values[i]);
+        std::memcpy(out.data.data() + 2 * i, &bits, 2);
+      } else {
+        std::memcpy(out.data.data() + 4 * i, &values[i], 4);
+      }
+    }
+  } else {
+    const int64_t block = storage == Storage::kQ8_0 ? 34 : storage == Storage::kQ4_1 ? 20 : 18;
+    out.weight.row_bytes = cols / 32 * block;
+    out.data.resize(static_cast<size_t>(rows * out.weight.row_bytes));
+    for (std::byte& byte : out.data) byte = static_cast<std::byte>(generator());
+    std::uniform_real_distribution<float> scales(-0.02f, 0.02f);
+    for (size_t at = 0; at < out.data.size(); at += static_cast<size_t>(block)) {
+      const uint16_t scale = FloatToF16(scales(generator));
+      const uint16_t min = FloatToF16(scales(generator) * 8);
+      std::memcpy(out.data.data() + at, &scale, 2);
+      if (storage == Storage::kQ4_1) std::memcpy(out.data.data() + at + 2, &min, 2);
+    }
+  }
+  out.weight.data = out.data.data();
+  return out;
+}
+
+inline std::vector<const Kernels*> FastTables() {
+  std::vector<const Kernels*> tables = AvailableKernels();
+  tables.pop_back();  // reference
+  return tables;
+}
+
+inline bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+}  // namespace gannet::testing_support

@@ -1,0 +1,80 @@
+#include "kv_cache/kv_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "spec/describe.h"
+#include "spec/visit.h"
+
+namespace gannet {
+namespace {
+
+bool SameLayout(const KvLayout& a, const KvLayout& b) {
+  return a.kv_heads == b.kv_heads && a.key_dim == b.key_dim && a.value_dim == b.value_dim && a.type == b.type;
+}
+
+std::string_view NameOf(KvType type) {
+  switch (type) {
+    case KvType::kF32:
+      return "f32";
+    case KvType::kF16:
+      return "f16";
+    case KvType::kBF16:
+      return "bf16";
+  }
+  return "?";
+}
+
+}  // namespace
+
+KvPlan PlanKv(const ModelSpec& spec, KvType type) {
+  KvPlan plan;
+  const auto add = [&plan](int layer, const KvLayout& layout, std::optional<int64_t> window) {
+    for (KvGroup& group : plan.groups) {
+      if (SameLayout(group.layout, layout) && group.window == window) {
+        group.layers.push_back(layer);
+        return;
+      }
+    }
+    plan.groups.push_back({layout, window, {layer}});
+  };
+  for (int layer = 0; layer < static_cast<int>(spec.layers.size()); ++layer) {
+    std::visit(Overloaded{[&](const GroupedAttention& mixer) {
+                 add(layer, {mixer.kv_heads, mixer.key_dim, mixer.value_dim, type}, mixer.window);
+               }},
+               spec.layers[static_cast<size_t>(layer)].mixer);
+  }
+  return plan;
+}
+
+int64_t KvPlan::bytes_per_token() const {
+  int64_t bytes = 0;
+  for (const KvGroup& group : groups) bytes += group.block_bytes();
+  return (bytes + kBlockTokens - 1) / kBlockTokens;
+}
+
+int64_t KvPlan::bytes_for(int64_t tokens) const {
+  int64_t bytes = 0;
+  for (const KvGroup& group : groups) {
+    int64_t blocks = (tokens + kBlockTokens - 1) / kBlockTokens;
+    // A window of w tokens touches at most ceil((w - 1) / 64) + 1 blocks.
+    if (group.window) blocks = std::min(blocks, (*group.window - 1 + kBlockTokens - 1) / kBlockTokens + 1);
+    bytes += blocks * group.block_bytes();
+  }
+  return bytes;
+}
+
+std::string Describe(const KvPlan& plan) {
+  std::string text = fmt::format("{} bytes per token in blocks of {} tokens\n", plan.bytes_per_token(), kBlockTokens);
+  for (size_t i = 0; i < plan.groups.size(); ++i) {
+    const KvGroup& group = plan.groups[i];
+    text += fmt::format(
+        "group {}: layers {}; {} heads, key {}, value {}, {}; {}; block {} bytes\n", i, DescribeIndices(group.layers),
+        group.layout.kv_heads, group.layout.key_dim, group.layout.value_dim, NameOf(group.layout.type),
+        group.window ? fmt::format("window {} tokens", *group.window) : "every token", group.block_bytes());
+  }
+  return text;
+}
+
+}  // namespace gannet

@@ -1,0 +1,34 @@
+// The rows of one step, seen by every layer. Nothing about a step reaches a layer by another way.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/attention.h"
+
+namespace gannet {
+
+// A cache group's view of the rows.
+struct BatchGroup {
+  std::vector<int64_t> slots;                // [rows] where each row's key and value go
+  std::vector<KeySpan> spans;                // [rows] what each row sees
+  std::vector<AttentionSequence> sequences;  // block tables belong to the cache
+};
+
+// cos and sin of one kind of rotary embedding at the rows' positions, [rows, dims / 2].
+struct BatchRope {
+  std::vector<float> cos;
+  std::vector<float> sin;
+};
+
+struct Batch {
+  std::vector<int32_t> tokens;       // [rows]
+  std::vector<int32_t> positions;    // [rows]
+  std::vector<int64_t> logits_rows;  // rows whose logits are wanted, ascending
+  std::vector<BatchGroup> groups;    // as in KvPlan
+  std::vector<BatchRope> ropes;      // as in the model's list of rotary embeddings
+
+  int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
+};
+
+}  // namespace gannet

@@ -1,0 +1,18 @@
+// All plans of a model as text: the golden files of tests/configs, written by `gannet inspect CONFIG --plans FOLDER`.
+#pragma once
+
+#include <string>
+
+#include "checkpoint/tensor_plan.h"
+#include "spec/layer_spec.h"
+
+namespace gannet {
+
+struct PlanTexts {
+  std::string spec;     // spec.txt: the spec, then the workspace
+  std::string kv;       // kv.txt: the cache, in bf16
+  std::string tensors;  // tensors.txt
+};
+PlanTexts DescribePlans(const ModelSpec& spec, NameStyle style);
+
+}  // namespace gannet

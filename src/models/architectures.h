@@ -1,0 +1,15 @@
+// One function for each architecture and dialect; registry.cc lists them by name.
+#pragma once
+
+#include "models/config_reader.h"
+#include "models/registry.h"
+#include "spec/layer_spec.h"
+
+namespace gannet {
+
+ModelSpec ResolveLlama(const ModelSource& source, ConfigReader& reader);
+ModelSpec ResolveLlamaGguf(const ModelSource& source, ConfigReader& reader);
+ModelSpec ResolveQwen3(const ModelSource& source, ConfigReader& reader);
+ModelSpec ResolveQwen3Gguf(const ModelSource& source, ConfigReader& reader);
+
+}  // namespace gannet

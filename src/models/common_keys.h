@@ -1,0 +1,36 @@
+// Keys that every architecture of a dialect spells the same way.
+#pragma once
+
+#include <optional>
+
+#include "models/config_reader.h"
+#include "models/registry.h"
+#include "spec/layer_spec.h"
+
+namespace gannet {
+
+// The parts of a model around its layers, with `layers` left empty, and how many layers there are.
+struct ModelFrame {
+  ModelSpec spec;
+  int64_t layer_count = 0;
+  RmsNormSpec norm;
+};
+
+// hidden_size, vocab_size, num_hidden_layers, max_position_embeddings, rms_norm_eps, tie_word_embeddings; the keys of
+// every configuration that do not touch the maths are ignored with their reasons.
+ModelFrame ReadHfFrame(ConfigReader& reader, std::string_view model_type);
+// intermediate_size, hidden_act; `biases` is the architecture's own affair.
+DenseFfn ReadHfDenseFfn(ConfigReader& reader, bool biases);
+// num_attention_heads and num_key_value_heads over `head_dim`, with the usual scale 1 / sqrt(head_dim).
+GroupedAttention HfGroupedAttention(ConfigReader& reader, int64_t query_heads, int64_t kv_heads, int64_t head_dim);
+
+// A dense decoder of GGUF metadata: everything under "<prefix>." ("llama."), biases and tied embeddings by the presence
+// of their tensors.
+struct GgufDenseOptions {
+  RopePairing pairing = RopePairing::kHalves;
+  bool qk_norm = false;
+};
+ModelSpec ReadGgufDense(ConfigReader& reader, const ModelSource& source, const std::string& prefix,
+                        const GgufDenseOptions& options);
+
+}  // namespace gannet

@@ -1,0 +1,153 @@
+"""The command line's promises: exit codes, one sentence for a mistake, text in and text out.
+
+    python tests/e2e/check_cli.py GANNET SMOLLM2.gguf       standard library only
+"""
+
+import json
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+
+GOLDENS = pathlib.Path(__file__).resolve().parents[1] / "goldens"
+
+
+class Checks:
+    def __init__(self, program):
+        self.program = program
+        self.passed = self.failed = 0
+
+    def run(self, *arguments, text=""):
+        command = [self.program, *map(str, arguments)]
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=300)
+
+    def check(self, ok, sentence):
+        self.passed += bool(ok)
+        self.failed += not ok
+        if not ok:
+            print(f"FAILED {sentence}", flush=True)
+
+    def refused(self, what, words, *arguments, text=""):
+        """Exit code 2, nothing on stdout, and a sentence on stderr that names what is wrong."""
+        done = self.run(*arguments, text=text)
+        said = done.stderr.strip()
+        self.check(done.returncode == 2 and not done.stdout and all(word in said for word in words),
+                   f"{what}: exit code {done.returncode}, said {said[-300:]!r}, expected 2 and {words}")
+
+    def answered(self, what, expected, *arguments, text=""):
+        done = self.run(*arguments, text=text)
+        self.check(done.returncode == 0 and expected(done.stdout),
+                   f"{what}: exit code {done.returncode}, stdout {done.stdout[:300]!r}, stderr {done.stderr[-300:]!r}")
+
+
+def damaged(folder, name, change):
+    """A copy of a golden checkpoint with `change(copy)` done to it."""
+    copy = folder / f"damaged{len(list(folder.iterdir()))}"
+    shutil.copytree(GOLDENS / name, copy)
+    change(copy)
+    return copy
+
+
+def set_config(**keys):
+    def change(copy):
+        config = json.loads((copy / "config.json").read_text())
+        config.update(keys)
+        (copy / "config.json").write_text(json.dumps(config))
+    return change
+
+
+def edit_bytes(edit):
+    def change(copy):
+        path = copy / "model.safetensors"
+        path.write_bytes(edit(path.read_bytes()))
+    return change
+
+
+def rename_tensor(data):
+    length = struct.unpack("<Q", data[:8])[0]
+    header = data[8:8 + length].replace(b"model.norm.weight", b"model.nrom.weight")
+    return data[:8] + header + data[8 + length:]
+
+
+def mistakes(checks, scratch):
+    tiny = GOLDENS / "llama-f32"
+    out = ("--out", scratch / "x.npy")
+    checks.refused("no such model", ["/nonesuch"], "logits", "/nonesuch", "--ids", "1", *out)
+    checks.refused("an empty folder", [], "logits", scratch, "--ids", "1", *out)
+    checks.refused("ids that are none", ["--ids"], "logits", tiny, "--ids", "1,x", *out)
+    checks.refused("an id beyond the vocabulary", ["97"], "logits", tiny, "--ids", "1,97", *out)
+    checks.refused("a negative id", ["-1"], "logits", tiny, "--ids=-1", *out)
+    checks.refused("unknown kernels", ["sse9"], "logits", tiny, "--ids", "1", "--kernels", "sse9", *out)
+    checks.refused("an unknown flag", ["--bogus"], "logits", tiny, "--ids", "1", "--bogus", *out)
+    checks.refused("no command", [], )
+    checks.refused("neither prompt nor ids", ["--ids"], "complete", tiny)
+    checks.refused("text without a tokenizer", ["tokenizer"], "complete", tiny, "--prompt", "hello")
+    checks.refused("a memory limit too small", [], "logits", tiny, "--ids", "1", "--memory-limit", "1K", *out)
+    for what, words, change in [
+        ("a key that may change the maths", ["made_up_scale"], set_config(made_up_scale=2.0)),
+        ("an unknown architecture", ["FooForCausalLM"], set_config(architectures=["FooForCausalLM"], model_type="foo")),
+        ("an activation nobody computes", ["hidden_act"], set_config(hidden_act="relu")),
+        ("an unknown rope type", ["rope"], set_config(rope_parameters=dict(rope_type="spiral", rope_theta=1e4))),
+        ("a width that the tensors do not have", [], set_config(intermediate_size=71)),
+        ("more layers than tensors", ["layers.2"], set_config(num_hidden_layers=3)),
+        ("fewer layers than tensors", ["layers.1"], set_config(num_hidden_layers=1)),
+        ("a negative size", ["hidden_size"], set_config(hidden_size=-50)),
+        ("a huge size", [], set_config(hidden_size=2**62)),
+        ("a string for a number", ["vocab_size"], set_config(vocab_size="many")),
+        ("a config that is no JSON", ["config.json"], lambda copy: (copy / "config.json").write_text("{")),
+        ("no config", ["config.json"], lambda copy: (copy / "config.json").unlink()),
+        ("a tensor under another name", ["model.n"], edit_bytes(rename_tensor)),
+        ("a truncated file", ["model.safetensors"], edit_bytes(lambda data: data[:-1000])),
+        ("a file of eight bytes", ["model.safetensors"], edit_bytes(lambda data: data[:8])),
+        ("an empty file", ["model.safetensors"], edit_bytes(lambda data: b"")),
+        ("a header of 2^63 bytes", ["model.safetensors"], edit_bytes(lambda data: b"\xff" * 7 + b"\x7f" + data[8:])),
+    ]:
+        checks.refused(what, words, "logits", damaged(scratch, "llama-f32", change), "--ids", "1", *out)
+    missing = damaged(scratch, "llama-linear-sharded", lambda copy: (copy / "model-00003-of-00009.safetensors").unlink())
+    checks.refused("a missing shard", ["model-00003-of-00009"], "logits", missing, "--ids", "1", *out)
+
+
+def text(checks, smollm2, scratch):
+    goldens = json.loads((GOLDENS / "smollm2" / "goldens.json").read_text())["prompts"]
+    for prompt in goldens:
+        checks.answered(f"tokenize {prompt['name']}", lambda said: json.loads(said) == prompt["ids"], "tokenize", smollm2,
+                        text=prompt["text"])
+        checks.answered(f"tokenize --decode {prompt['name']}", lambda said: said == prompt["text"], "tokenize", smollm2,
+                        "--decode", text=json.dumps(prompt["ids"]))
+    chat = [{"role": "system", "content": "You are a helpful assistant. Answer in one sentence."},
+            {"role": "user", "content": "What is the capital of France?"}]
+    want = next(prompt["text"] for prompt in goldens if prompt["name"] == "capital")
+    checks.answered("render", lambda said: said == want, "render", smollm2,
+                    text=json.dumps(dict(messages=chat, add_generation_prompt=True)))
+    checks.answered("complete", lambda said: "Paris" in said, "complete", smollm2, "--prompt", want, "--max-tokens", 20,
+                    "--temperature", 0)
+    checks.answered("chat", lambda said: "Paris" in said, "chat", smollm2, "--temperature", 0, "--system",
+                    chat[0]["content"], text=chat[1]["content"] + "\n")
+    seeded = [checks.run("complete", smollm2, "--prompt", "Once upon a time", "--max-tokens", 16, "--temperature", 1,
+                         "--seed", seed, "--threads", threads).stdout for seed, threads in ((7, 1), (7, 2), (8, 2))]
+    checks.check(seeded[0] and seeded[0] == seeded[1] and seeded[0] != seeded[2],
+                 f"a seed does not decide the text: {seeded}")
+    checks.refused("ids that are no list", ["--decode"], "tokenize", smollm2, "--decode", text="{}")
+    checks.answered("inspect --json", lambda said: isinstance(json.loads(said), dict), "inspect", smollm2, "--json")
+    made = scratch / "synthetic"
+    checks.answered("synth", lambda said: (made / "config.json").exists(), "synth", GOLDENS / "qwen3-sliding" / "config.json",
+                    "--format", "bf16", "--seed", 3, "--out", made)
+    checks.answered("a synthetic model runs", lambda said: len(said.strip().split(",")) == 4, "complete", made, "--ids",
+                    "1,2,3", "--max-tokens", 4, "--print-ids", "--ignore-eos")
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    checks = Checks(sys.argv[1])
+    with tempfile.TemporaryDirectory() as scratch:
+        mistakes(checks, pathlib.Path(scratch))
+        text(checks, sys.argv[2], pathlib.Path(scratch))
+    print(f"{checks.passed} passed, {checks.failed} failed")
+    return 1 if checks.failed or not checks.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""gannet's logits and greedy tokens against what transformers computed (tests/goldens/), over chunk sizes, threads and kernels.
+
+    python tests/e2e/check_logits.py GANNET [--smollm2 FILE.gguf] [--kernels reference,auto,...] [--only NAME...]
+
+Tiny checkpoints, every kernel table: at most 1e-4 from the goldens, greedy ids equal, and the same bits for every chunk
+size and number of threads. SmolLM2: reference within 1e-3; the fast kernels' greedy ids equal on 4 of 5 prompts, and
+their largest difference from the reference printed. Needs numpy only.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+GOLDENS = pathlib.Path(__file__).resolve().parents[1] / "goldens"
+TOLERANCE = 1e-4
+SMOLLM2_TOLERANCE = 1e-3
+SMOLLM2_EQUAL = 4  # prompts, of 5
+CHUNKS = [1, 7, None]  # None: the whole prompt
+THREADS = [1, 2]
+KERNELS = ["avx512vnni", "avx512", "avx2", "neon", "reference"]
+
+
+class Checks:
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def check(self, ok, sentence):
+        if ok:
+            self.passed += 1
+        else:
+            self.failed += 1
+            print(f"FAILED {sentence}", flush=True)
+        return ok
+
+
+class Gannet:
+    def __init__(self, program, folder):
+        self.program = program
+        self.npy = pathlib.Path(folder) / "logits.npy"
+
+    def run(self, *arguments):
+        command = [self.program, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        if done.returncode != 0:
+            tail = done.stderr.strip().splitlines()[-1:] or ["nothing on stderr"]
+            raise RuntimeError(f"`gannet {arguments[0]}` ended with {done.returncode}: {tail[0]}")
+        return done.stdout
+
+    def logits(self, model, ids, kernels, chunk=None, threads=2):
+        self.npy.unlink(missing_ok=True)
+        chunk = ["--chunk", chunk] if chunk else []
+        self.run("logits", model, "--ids", ",".join(map(str, ids)), *chunk, "--threads", threads,
+                 "--kernels", kernels, "--out", self.npy)
+        return np.load(self.npy)
+
+    def greedy(self, model, ids, count, kernels, threads=2):
+        text = self.run("complete", model, "--ids", ",".join(map(str, ids)), "--max-tokens", count, "--temperature", 0,
+                        "--print-ids", "--ignore-eos", "--threads", threads, "--kernels", kernels)
+        return [int(x) for x in text.strip().split(",")]
+
+    def kernel_tables(self, model):
+        """Names this machine can run, best first: as `inspect --json` lists them, else found by trying."""
+        try:
+            return json.loads(self.run("inspect", model, "--json"))["available_kernels"]
+        except (RuntimeError, KeyError, ValueError, TypeError):
+            pass
+        tables = []
+        for name in KERNELS:
+            try:
+                self.logits(model, [1], name)
+                tables.append(name)
+            except (RuntimeError, OSError, ValueError):
+                pass
+        return tables or ["auto"]
+
+
+def check_tiny(gannet, folder, kernels, checks):
+    golden = json.loads((folder / "goldens.json").read_text())
+    want = np.load(folder / "logits.npy")
+    worst = 0.0
+    for number, prompt in enumerate(golden["prompts"]):
+        ids = prompt["ids"] + prompt["greedy"]
+        rows = want[prompt["first_row"]:prompt["first_row"] + len(ids)]
+        first = None
+        for chunk in CHUNKS:
+            for threads in THREADS:
+                what = f"{folder.name} prompt {number} --kernels {kernels} --chunk {chunk or 'all'} --threads {threads}"
+                try:
+                    got = gannet.logits(folder, ids, kernels, chunk, threads)
+                except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+                    checks.check(False, f"{what}: {error}")
+                    continue
+                if not checks.check(got.shape == rows.shape and got.dtype == np.float32,
+                                    f"{what}: shape {got.shape} {got.dtype}, expected {rows.shape} float32"):
+                    continue
+                difference = np.abs(got - rows).max()
+                worst = max(worst, difference)
+                checks.check(difference < TOLERANCE, f"{what}: logits differ from the golden by {difference:.2e}")
+                if first is None:
+                    first = got
+                else:
+                    checks.check(got.tobytes() == first.tobytes(), f"{what}: other bits than the first run")
+        for threads in THREADS:
+            what = f"{folder.name} prompt {number} --kernels {kernels} --threads {threads}: greedy ids"
+            try:
+                got = gannet.greedy(folder, prompt["ids"], len(prompt["greedy"]), kernels, threads)
+                checks.check(got == prompt["greedy"], f"{what} {got}, expected {prompt['greedy']}")
+            except (RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
+                checks.check(False, f"{what}: {error}")
+    print(f"{folder.name:24} {kernels:12} largest difference {worst:.2e}", flush=True)
+
+
+def golden_difference(got, golden, columns):
+    """Largest difference over the stored part: last row, fixed columns, and the largest logits of every row."""
+    top = np.take_along_axis(got, golden["top_ids"].astype(np.int64), axis=1)
+    parts = (got[-1] - golden["last"], got[:, columns] - golden["columns"], top - golden["top_logits"])
+    return max(np.abs(part).max() for part in parts)
+
+
+def check_smollm2(gannet, model, tables, checks):
+    golden = json.loads((GOLDENS / "smollm2" / "goldens.json").read_text())
+    columns = np.array(golden["columns"])
+    reference = {}
+    if "reference" in tables:
+        for prompt in golden["prompts"]:
+            what = f"smollm2 {prompt['name']} --kernels reference"
+            try:
+                got = reference[prompt["name"]] = gannet.logits(model, prompt["ids"], "reference")
+                difference = golden_difference(got, np.load(GOLDENS / "smollm2" / f"{prompt['name']}.npz"), columns)
+                checks.check(difference < SMOLLM2_TOLERANCE, f"{what}: differs from the golden by {difference:.2e}")
+                print(f"{what}: largest difference from transformers {difference:.2e}", flush=True)
+            except (RuntimeError, OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
+                checks.check(False, f"{what}: {error}")
+    for kernels in tables:
+        if kernels == "reference":
+            continue
+        equal, worst, squares = 0, 0.0, []
+        for prompt in golden["prompts"]:
+            what = f"smollm2 {prompt['name']} --kernels {kernels}"
+            try:
+                got = [gannet.logits(model, prompt["ids"], kernels, chunk, threads)
+                       for chunk, threads in ((None, 1), (7, 2), (1, 2))]
+                checks.check(all(g.tobytes() == got[0].tobytes() for g in got),
+                             f"{what}: chunks or threads change the bits")
+                if prompt["name"] in reference:
+                    difference = got[0] - reference[prompt["name"]]
+                    worst = max(worst, np.abs(difference).max())
+                    squares.append(np.square(difference).mean())
+                ids = gannet.greedy(model, prompt["ids"], len(prompt["greedy"]), kernels)
+                same = next((i for i, (a, b) in enumerate(zip(ids, prompt["greedy"])) if a != b), len(ids))
+                print(f"{what}: {same} of {len(prompt['greedy'])} greedy ids equal, top-1 margin {prompt['min_margin']}")
+                equal += ids == prompt["greedy"]
+            except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+                checks.check(False, f"{what}: {error}")
+        checks.check(equal >= SMOLLM2_EQUAL, f"smollm2 --kernels {kernels}: greedy ids equal on {equal} prompts only")
+        print(f"smollm2 --kernels {kernels}: greedy ids equal on {equal} of {len(golden['prompts'])} prompts, "
+              f"largest logit difference from the reference {worst:.3f}, "
+              f"root mean square {np.sqrt(np.mean(squares)) if squares else 0:.3f}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("gannet")
+    parser.add_argument("--smollm2")
+    parser.add_argument("--kernels", help="tables to run, with commas between; all that this machine has if left out")
+    parser.add_argument("--only", nargs="*", help="names of folders under tests/goldens; smollm2 for SmolLM2 alone")
+    options = parser.parse_args()
+    checks = Checks()
+    folders = sorted(p.parent for p in GOLDENS.glob("*/logits.npy") if not options.only or p.parent.name in options.only)
+    with tempfile.TemporaryDirectory() as scratch:
+        gannet = Gannet(options.gannet, scratch)
+        any_model = next(GOLDENS.glob("*/config.json")).parent
+        tables = options.kernels.split(",") if options.kernels else gannet.kernel_tables(any_model)
+        for kernels in tables:
+            for folder in folders:
+                check_tiny(gannet, folder, kernels, checks)
+        if options.smollm2 and (not options.only or "smollm2" in options.only):
+            check_smollm2(gannet, options.smollm2, tables, checks)
+    print(f"{checks.passed} passed, {checks.failed} failed")
+    return 1 if checks.failed or not checks.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

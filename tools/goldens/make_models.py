@@ -1,0 +1,179 @@
+"""Makes the tiny random checkpoints under tests/goldens/ and what transformers computes from them.
+
+    python tools/goldens/make_models.py [NAME...]        with the packages of tools/goldens/requirements.txt
+
+Each folder gets the checkpoint as save_pretrained writes it, and
+    goldens.json   prompts: ids, 16 greedy ids, min_margin (top-1 minus top-2 over the greedy steps), first row in logits.npy
+    logits.npy     fp32 [rows, vocab]: of prompt 0 and its greedy ids, all positions, then prompt 1, ...
+computed in fp32 (bf16 and fp16 weights upcast) with eager attention.
+"""
+
+import json
+import pathlib
+import shutil
+import sys
+
+import numpy as np
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OUT = ROOT / "tests" / "goldens"
+PROMPT_LENGTHS = [1, 9, 47, 131]
+GREEDY_TOKENS = 16
+MIN_MARGIN = 0.02  # far above the 1e-4 that logits may differ by, so that greedy ids must be equal
+
+COMMON = dict(max_position_embeddings=256, bos_token_id=None, eos_token_id=None, pad_token_id=None)
+
+
+def llama(**options):
+    return LlamaConfig(**{**COMMON, **options})
+
+
+def qwen3(**options):
+    return Qwen3Config(**{**COMMON, **options})
+
+
+# name -> (config, storage dtype, save_pretrained options, whether config.json is respelled as transformers 4 wrote it)
+MODELS = {
+    "llama-f32": (
+        llama(vocab_size=97, hidden_size=50, intermediate_size=70, num_hidden_layers=2, num_attention_heads=5,
+              num_key_value_heads=1, head_dim=10),
+        torch.float32, {}, False),
+    "llama-bf16-tied": (
+        llama(vocab_size=131, hidden_size=48, intermediate_size=81, num_hidden_layers=3, num_attention_heads=6,
+              num_key_value_heads=2, tie_word_embeddings=True),
+        torch.bfloat16, {}, False),
+    "llama-llama3-rope": (
+        llama(vocab_size=101, hidden_size=54, intermediate_size=66, num_hidden_layers=2, num_attention_heads=9,
+              num_key_value_heads=3, head_dim=12,
+              rope_parameters=dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0,
+                                   high_freq_factor=4.0, original_max_position_embeddings=32)),
+        torch.bfloat16, {}, True),
+    "llama-yarn-bias": (
+        llama(vocab_size=103, hidden_size=32, intermediate_size=60, num_hidden_layers=2, num_attention_heads=4,
+              num_key_value_heads=2, head_dim=16, attention_bias=True, mlp_bias=True,
+              rope_parameters=dict(rope_type="yarn", rope_theta=10000.0, factor=4.0,
+                                   original_max_position_embeddings=64)),
+        torch.float32, {}, False),
+    "llama-linear-sharded": (
+        llama(vocab_size=97, hidden_size=48, intermediate_size=52, num_hidden_layers=3, num_attention_heads=4,
+              num_key_value_heads=4, rope_parameters=dict(rope_type="linear", rope_theta=5000.0, factor=4.0)),
+        torch.float32, {"max_shard_size": "30KB"}, False),
+    "qwen3-bf16-tied": (
+        qwen3(vocab_size=127, hidden_size=60, intermediate_size=90, num_hidden_layers=2, num_attention_heads=5,
+              num_key_value_heads=1, head_dim=10, tie_word_embeddings=True),
+        torch.bfloat16, {}, False),
+    "qwen3-sliding": (
+        qwen3(vocab_size=113, hidden_size=36, intermediate_size=48, num_hidden_layers=4, num_attention_heads=6,
+              num_key_value_heads=2, head_dim=8, use_sliding_window=True, sliding_window=16,
+              layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"]),
+        torch.float32, {}, False),
+    "qwen3-yarn-bias": (
+        qwen3(vocab_size=109, hidden_size=45, intermediate_size=64, num_hidden_layers=2, num_attention_heads=9,
+              num_key_value_heads=3, head_dim=14, attention_bias=True, rms_norm_eps=1e-5,
+              rope_parameters=dict(rope_type="yarn", rope_theta=1000000.0, factor=8.0, beta_fast=16.0, beta_slow=2.0,
+                                   original_max_position_embeddings=32)),
+        torch.bfloat16, {"max_shard_size": "25KB"}, True),
+    "qwen3-f16": (
+        qwen3(vocab_size=97, hidden_size=33, intermediate_size=47, num_hidden_layers=2, num_attention_heads=3,
+              num_key_value_heads=3, head_dim=22),
+        torch.float16, {}, False),
+}
+
+
+def randomize(model, seed):
+    """Weights large enough that the logits and their order mean something; norms and biases away from 1 and 0."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if name.endswith("norm.weight"):
+                value = 1.0 + 0.25 * noise
+            elif name.endswith("bias"):
+                value = 0.3 * noise
+            elif name.endswith(("embed_tokens.weight", "lm_head.weight")):
+                value = 0.4 * noise
+            else:
+                value = 1.3 / parameter.shape[1] ** 0.5 * noise
+            parameter.copy_(value)
+
+
+def respell(folder):
+    """rope_parameters -> rope_theta and rope_scaling, dtype -> torch_dtype: most published config.jsons read so."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    rope = config.pop("rope_parameters")
+    config["rope_theta"] = rope.pop("rope_theta")
+    config["rope_scaling"] = rope
+    config["torch_dtype"] = config.pop("dtype")
+    config["transformers_version"] = "4.51.0"
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def all_logits(model, ids):
+    with torch.no_grad():
+        return model(torch.tensor([ids]), use_cache=False).logits[0]
+
+
+def greedy(model, prompt):
+    ids = list(prompt)
+    margin = float("inf")
+    for _ in range(GREEDY_TOKENS):
+        top = torch.topk(all_logits(model, ids)[-1], 2)
+        margin = min(margin, (top.values[0] - top.values[1]).item())
+        ids.append(int(top.indices[0]))
+    return ids[len(prompt):], margin
+
+
+def compute(folder, seed):
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    precise = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager").eval()
+    rng = np.random.default_rng(seed)
+    prompts, rows, drift = [], [], 0.0
+    for length in PROMPT_LENGTHS:
+        ids = rng.integers(0, model.config.vocab_size, length).tolist()
+        generated, margin = greedy(model, ids)
+        if margin < MIN_MARGIN:
+            return None
+        logits = all_logits(model, ids + generated)
+        drift = max(drift, (all_logits(precise, ids + generated) - logits).abs().max().item())
+        prompts.append(dict(ids=ids, greedy=generated, min_margin=round(margin, 4), first_row=sum(map(len, rows))))
+        rows.append(logits.numpy())
+    return prompts, np.concatenate(rows), drift
+
+
+def make(name):
+    config, dtype, options, old_spelling = MODELS[name]
+    folder = OUT / name
+    for seed in range(1, 500):
+        shutil.rmtree(folder, ignore_errors=True)
+        model = (LlamaForCausalLM if config.model_type == "llama" else Qwen3ForCausalLM)(config)
+        randomize(model, seed)
+        model.to(dtype).save_pretrained(folder, **options)
+        (folder / "generation_config.json").unlink(missing_ok=True)
+        for file in folder.iterdir():
+            file.chmod(0o644)
+        if old_spelling:
+            respell(folder)
+        result = compute(folder, seed)
+        if result:
+            break
+    else:
+        sys.exit(f"{name}: no seed gives margins of {MIN_MARGIN}")
+    prompts, logits, drift = result
+    np.save(folder / "logits.npy", logits.astype(np.float32))
+    about = dict(seed=seed, fp64_difference=float(f"{drift:.2g}"), prompts=prompts)
+    (folder / "goldens.json").write_text(json.dumps(about) + "\n")
+    size = sum(f.stat().st_size for f in folder.iterdir())
+    distinct = len({t for p in prompts for t in p["greedy"]})
+    print(f"{name}: seed {seed}, {logits.shape}, std {logits.std():.2f}, max {np.abs(logits).max():.1f}, "
+          f"fp32 - fp64 {drift:.1e}, {distinct} distinct greedy ids, {size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    transformers.utils.logging.disable_progress_bar()
+    for model_name in sys.argv[1:] or MODELS:
+        make(model_name)
