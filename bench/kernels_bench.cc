@@ -56,7 +56,7 @@ struct Bench {
     const double gb = static_cast<double>(bytes) / 1e9 / seconds;
     const double gops = 2.0 * static_cast<double>(m * n * k) * static_cast<double>(packed.size()) / 1e9 / seconds;
     const bool int8 = std::string_view(packed[0]->kernel()).find("int8") != std::string_view::npos;
-    const double peak = int8 ? roof.int8_gops : roof.fp32_gflops;
+    const double peak = int8 ? roof.int8_gops / 2 : roof.fp32_gflops;  // activations have two int8 planes
     fmt::print("{:<28} {:>6} x {:<6} m {:<4} {:>8.1f} us {:>7.1f} GB/s {:>4.0f}% {:>8.1f} GOPS {:>4.0f}%\n",
                packed[0]->kernel(), n, k, m, 1e6 * seconds / static_cast<double>(packed.size()), gb,
                100 * gb / roof.read_gb_s, gops, 100 * gops / peak);
@@ -132,6 +132,7 @@ int Main(int threads, const char* name) {
     bench.Matmul(Storage::kQ4_1, 576, 1536, m);
     bench.Matmul(Storage::kQ8_0, 49152, 576, m);
     bench.Matmul(Storage::kQ4_0, 4096, 4096, m);
+    bench.Matmul(Storage::kQ4_1, 4096, 4096, m);
     bench.Matmul(Storage::kBF16, 4096, 1024, m);
     bench.Matmul(Storage::kF32, 2048, 1024, m);
   }

@@ -1,7 +1,7 @@
 # gannet_room(NAME [DEPS rooms...] [LIBS targets...]): a static library of the room's *.cc (subfolders included), and,
 # of its *_test.cc, one test program whose cases CTest knows by name. *_fuzz.cc become libFuzzer programs.
 function(gannet_room name)
-  cmake_parse_arguments(ROOM "" "" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ROOM "SERIAL" "" "DEPS;LIBS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   set(tests ${sources})
   set(fuzzers ${sources})
@@ -22,7 +22,8 @@ function(gannet_room name)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE gannet_${name} ${ROOM_LIBS} GTest::gtest GTest::gmock GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE GANNET_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-    gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600)
+    gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
+                         PROPERTIES TIMEOUT 600 RUN_SERIAL ${ROOM_SERIAL})
   endif()
   if(GANNET_FUZZ)
     foreach(fuzzer ${fuzzers})

@@ -11,8 +11,6 @@ import socket
 import sys
 import time
 
-SYSTEM = "You are a helpful assistant. Answer in one sentence."
-
 
 def free_port(wanted):
     for port in (wanted, 0):
@@ -72,7 +70,7 @@ def events(response):
 def ask(port, question, max_tokens):
     model = json.loads(get(port, "/v1/models")[1])["data"][0]["id"]
     body = dict(model=model, stream=True, stream_options=dict(include_usage=True), temperature=0, max_tokens=max_tokens,
-                messages=[dict(role="system", content=SYSTEM), dict(role="user", content=question)])
+                messages=[dict(role="user", content=question)])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     start = time.monotonic()
     connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})

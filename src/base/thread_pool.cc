@@ -20,17 +20,6 @@ void Pause() {
 
 // Long enough to bridge the serial pieces between two operations of one step (tens of microseconds).
 constexpr int kSpins = 4000;
-// With more threads than free cores the one waited for may need this one's core.
-constexpr int kSpinsPerYield = 256;
-
-void SpinOnce(int spins) {
-  if (spins % kSpinsPerYield == kSpinsPerYield - 1) {
-    std::this_thread::yield();
-  } else {
-    Pause();
-  }
-}
-
 }  // namespace
 
 ThreadPool::ThreadPool(int threads, bool pin) {
@@ -71,7 +60,13 @@ void ThreadPool::ParallelFor(int64_t count, FunctionRef<void(int64_t, int)> task
   epoch_.fetch_add(1);  // sequentially consistent with sleepers_: a worker about to sleep sees it, or is seen here
   if (sleepers_.load() > 0) epoch_.notify_all();
   Claim(0);
-  for (int spins = 0; busy_.load(std::memory_order_acquire) != 0; ++spins) SpinOnce(spins);
+  for (int spins = 0; busy_.load(std::memory_order_acquire) != 0; ++spins) {
+    if (spins < kSpins) {
+      Pause();
+    } else {
+      std::this_thread::yield();  // with more threads than free cores the one waited for may need this one's
+    }
+  }
 }
 
 void ThreadPool::WorkerLoop(int worker) {
@@ -80,7 +75,7 @@ void ThreadPool::WorkerLoop(int worker) {
     int spins = 0;
     while (epoch_.load(std::memory_order_acquire) == seen) {
       if (++spins < kSpins) {
-        SpinOnce(spins);
+        Pause();
         continue;
       }
       sleepers_.fetch_add(1);

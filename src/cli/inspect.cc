@@ -201,6 +201,9 @@ void PrintJson(const Findings& findings) {
   }
   json.Set("dtypes", std::move(dtypes));
   json.Set("kernels", findings.has_weights ? Json(findings.kernels) : Json());
+  Json available(Json::Array{});
+  for (const Kernels* kernels : AvailableKernels()) available.Append(kernels->name);
+  json.Set("available_kernels", std::move(available));
   json.Set("weight_bytes", findings.has_weights ? Json(findings.weight_bytes) : Json());
   Json memory(Json::Array{});
   for (const int64_t tokens : Contexts(findings.model.spec)) {

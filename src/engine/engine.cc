@@ -46,6 +46,8 @@ class Engine::Impl {
         mailbox_(options.max_running + options.max_waiting) {
     max_context_ =
         std::min(options.max_context > 0 ? options.max_context : model.spec().max_positions, cache_.capacity_tokens());
+    Log().info("cache: {} tokens, at most {:.2f} GB; a request holds at most {}", cache_.capacity_tokens(),
+               static_cast<double>(CacheBytes(model.kv_plan(), PlanCache(model, options))) / 1e9, max_context_);
     PublishStats();
     thread_ = std::thread([this] { Loop(); });
   }

@@ -133,14 +133,16 @@ void Model::LoadWeights(const ModelOptions& options) {
   const int64_t rows = max_step_rows_;
   workspace_bytes_ = rows * widths.floats_per_row() * static_cast<int64_t>(sizeof(float));
   const int64_t limit = options.memory_limit > 0 ? options.memory_limit : AvailableMemoryBytes();
-  const int64_t needed = checkpoint_->total_bytes() + workspace_bytes_;
+  const int64_t weights = checkpoint_->total_bytes();
+  const auto gb = [](int64_t bytes) { return static_cast<double>(bytes) / 1e9; };
+  const char* const whose = options.memory_limit > 0 ? "--memory-limit allows" : "this machine has available";
+  Log().info("memory: {:.2f} GB of weights and {:.2f} GB to work in; {} {:.2f} GB", gb(weights), gb(workspace_bytes_),
+             whose, gb(limit));
+  const int64_t needed = weights + workspace_bytes_;
   if (needed > limit) {
     throw LoadError("engine",
-                    fmt::format("{} needs {:.1f} GB for its weights and {:.1f} GB to work in, but {} {:.1f} GB",
-                                checkpoint_->path().string(), static_cast<double>(checkpoint_->total_bytes()) / 1e9,
-                                static_cast<double>(workspace_bytes_) / 1e9,
-                                options.memory_limit > 0 ? "--memory-limit allows" : "this machine has available",
-                                static_cast<double>(limit) / 1e9));
+                    fmt::format("{} needs {:.2f} GB for its weights and {:.2f} GB to work in, but {} {:.2f} GB",
+                                checkpoint_->path().string(), gb(weights), gb(workspace_bytes_), whose, gb(limit)));
   }
   memory_left_ = limit - needed;
 

@@ -1,9 +1,11 @@
 // Products of int8 rows with tiles of quantized weights, at the instruction set around it. Included inside a
 // namespace, more than once: the leaf of AVX512-VNNI lives beside that of AVX512 (GANNET_INT8_VNNI).
 
-// R rows of x by H halves of 16 weight rows are summed at a time: R H int32 and R H fp32 sums fill the registers.
+// R rows of x by H halves of 16 weight rows are summed at a time: 2 R H int32 and R H fp32 sums fill the registers of
+// VNNI. Without it the compiler would share the broadcast x of two halves, and spill it where there are several rows.
 constexpr int kMaxRows = 4;
-constexpr int kHalves = kLanes == 16 ? 2 : 1;
+constexpr int kHalves = GANNET_INT8_VNNI ? 2 : 1;
+constexpr int kHalvesOfOneRow = kLanes == 16 ? 2 : 1;
 
 HWY_INLINE int32_t FourBytes(const int8_t* from) {
   int32_t word;
@@ -11,14 +13,55 @@ HWY_INLINE int32_t FourBytes(const int8_t* from) {
   return word;
 }
 
-// DotQ8: sum[r][h] = the 32-block's exact product of row r with the 16 weight rows of half h.
+// DotQ8: sum[r][h] = the 32-block's exact product of row r, 254 * high + low, with the 16 weight rows of half h.
 // DotQ4: the same of nibbles 0..15, added to what sum holds.
+// No int32 overflows on the way: 254 * 255 * 127 * 32 < 2^28 and 128 * 32258 * 32 < 2^27.
 
 #if HWY_TARGET == HWY_AVX3 && GANNET_INT8_VNNI
 
-// dpbusd adds four u8 * s8 products without saturation.
+// Four weights of each row by four values of each row of x, in both planes; dpbusd adds four u8 * s8 products without
+// saturation. `x` is the four values of row 0.
+template <int R, int H>
+HWY_INLINE void AddFour(const __m512i (&weights)[H], const int8_t* x, __m512i (&high)[R][H], I32x16 (&low)[R][H]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    const __m512i four_high = _mm512_set1_epi32(FourBytes(x + kPlaneBytes * r));
+    const __m512i four_low = _mm512_set1_epi32(FourBytes(x + kPlaneBytes * r + kQuantBlock));
+#pragma GCC unroll 2
+    for (int h = 0; h < H; ++h) {
+      __m512i& s = low[r][h].part[0].raw;
+      high[r][h] = _mm512_dpbusd_epi32(high[r][h], weights[h], four_high);
+      s = _mm512_dpbusd_epi32(s, weights[h], four_low);
+    }
+  }
+}
+
+template <int R, int H>
+HWY_INLINE void AddHigh(const __m512i (&high)[R][H], I32x16 (&sum)[R][H]) {
+  const __m512i unit = _mm512_set1_epi32(kHighUnit);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int h = 0; h < H; ++h) {
+      __m512i& s = sum[r][h].part[0].raw;
+      s = _mm512_add_epi32(s, _mm512_mullo_epi32(high[r][h], unit));
+    }
+  }
+}
+
+template <int R, int H>
+HWY_INLINE void Clear(__m512i (&high)[R][H]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int h = 0; h < H; ++h) high[r][h] = _mm512_setzero_si512();
+  }
+}
+
 template <int R, int H>
 HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t* neg128, I32x16 (&sum)[R][H]) {
+  __m512i high[R][H];
+  Clear(high);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
@@ -29,50 +72,30 @@ HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t* neg128
     __m512i weights[H];
 #pragma GCC unroll 2
     for (int h = 0; h < H; ++h) weights[h] = _mm512_load_si512(w + 512 * h + 64 * g);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const __m512i four = _mm512_set1_epi32(FourBytes(x + 32 * r + 4 * g));
-#pragma GCC unroll 2
-      for (int h = 0; h < H; ++h) {
-        __m512i& s = sum[r][h].part[0].raw;
-        s = _mm512_dpbusd_epi32(s, weights[h], four);
-      }
-    }
+    AddFour(weights, x + 4 * g, high, sum);
   }
+  AddHigh(high, sum);
 }
 
 template <int R, int H>
 HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
   const __m512i nibble = _mm512_set1_epi8(15);
+  __m512i high[R][H];
+  Clear(high);
 #pragma GCC unroll 4
   for (int g = 0; g < 4; ++g) {
-    __m512i low[H];
-    __m512i high[H];
+    __m512i first[H];
+    __m512i second[H];
 #pragma GCC unroll 2
     for (int h = 0; h < H; ++h) {
       const __m512i bytes = _mm512_load_si512(w + 256 * h + 64 * g);
-      low[h] = _mm512_and_si512(bytes, nibble);
-      high[h] = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble);
+      first[h] = _mm512_and_si512(bytes, nibble);
+      second[h] = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble);
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const __m512i four = _mm512_set1_epi32(FourBytes(x + 32 * r + 4 * g));
-#pragma GCC unroll 2
-      for (int h = 0; h < H; ++h) {
-        __m512i& s = sum[r][h].part[0].raw;
-        s = _mm512_dpbusd_epi32(s, low[h], four);
-      }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const __m512i four = _mm512_set1_epi32(FourBytes(x + 32 * r + 16 + 4 * g));
-#pragma GCC unroll 2
-      for (int h = 0; h < H; ++h) {
-        __m512i& s = sum[r][h].part[0].raw;
-        s = _mm512_dpbusd_epi32(s, high[h], four);
-      }
-    }
+    AddFour(first, x + 4 * g, high, sum);
+    AddFour(second, x + 16 + 4 * g, high, sum);
   }
+  AddHigh(high, sum);
 }
 
 #elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
@@ -94,7 +117,7 @@ HWY_INLINE Bytes WithSignOf(Bytes x, Bytes w) {
 HWY_INLINE Bytes Pairs(Bytes u, Bytes s) { return _mm512_maddubs_epi16(u, s); }
 HWY_INLINE Bytes Add16(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
 HWY_INLINE Bytes Add32(Bytes a, Bytes b) { return _mm512_add_epi32(a, b); }
-HWY_INLINE Bytes Widen(Bytes a) { return _mm512_madd_epi16(a, _mm512_set1_epi16(1)); }
+HWY_INLINE Bytes Widen(Bytes a, int16_t factor) { return _mm512_madd_epi16(a, _mm512_set1_epi16(factor)); }
 #else
 using Bytes = __m256i;
 HWY_INLINE Bytes LoadBytes(const std::byte* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
@@ -107,7 +130,7 @@ HWY_INLINE Bytes WithSignOf(Bytes x, Bytes w) { return _mm256_sign_epi8(x, w); }
 HWY_INLINE Bytes Pairs(Bytes u, Bytes s) { return _mm256_maddubs_epi16(u, s); }
 HWY_INLINE Bytes Add16(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
 HWY_INLINE Bytes Add32(Bytes a, Bytes b) { return _mm256_add_epi32(a, b); }
-HWY_INLINE Bytes Widen(Bytes a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
+HWY_INLINE Bytes Widen(Bytes a, int16_t factor) { return _mm256_madd_epi16(a, _mm256_set1_epi16(factor)); }
 #endif
 
 template <int R, int H>
@@ -127,7 +150,9 @@ HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t*, I32x1
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
         auto& s = sum[r][v / kParts].part[v % kParts].raw;
-        s = Add32(s, Widen(Pairs(size, WithSignOf(SetWords(FourBytes(x + 32 * r + 4 * g)), weights))));
+        const int8_t* four = x + kPlaneBytes * r + 4 * g;
+        s = Add32(s, Widen(Pairs(size, WithSignOf(SetWords(FourBytes(four)), weights)), kHighUnit));
+        s = Add32(s, Widen(Pairs(size, WithSignOf(SetWords(FourBytes(four + kQuantBlock)), weights)), 1));
       }
     }
   }
@@ -138,24 +163,29 @@ HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) 
   const Bytes nibble = SetWords(0x0f0f0f0f);
 #pragma GCC unroll 2
   for (int v = 0; v < kParts * H; ++v) {
-    Bytes pairs[R];
+    Bytes pairs_high[R];
+    Bytes pairs_low[R];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) pairs[r] = SetWords(0);
+    for (int r = 0; r < R; ++r) pairs_high[r] = pairs_low[r] = SetWords(0);
 #pragma GCC unroll 4
     for (int g = 0; g < 4; ++g) {
       const Bytes bytes = LoadBytes(w + 256 * (v / kParts) + 64 * g + 64 / kParts * (v % kParts));
-      const Bytes low = And(bytes, nibble);
-      const Bytes high = HighNibbles(bytes, nibble);
+      const Bytes first = And(bytes, nibble);
+      const Bytes second = HighNibbles(bytes, nibble);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
-        pairs[r] = Add16(pairs[r], Pairs(low, SetWords(FourBytes(x + 32 * r + 4 * g))));
-        pairs[r] = Add16(pairs[r], Pairs(high, SetWords(FourBytes(x + 32 * r + 16 + 4 * g))));
+        const int8_t* four = x + kPlaneBytes * r + 4 * g;
+        pairs_high[r] = Add16(pairs_high[r], Pairs(first, SetWords(FourBytes(four))));
+        pairs_high[r] = Add16(pairs_high[r], Pairs(second, SetWords(FourBytes(four + 16))));
+        four += kQuantBlock;
+        pairs_low[r] = Add16(pairs_low[r], Pairs(first, SetWords(FourBytes(four))));
+        pairs_low[r] = Add16(pairs_low[r], Pairs(second, SetWords(FourBytes(four + 16))));
       }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       auto& s = sum[r][v / kParts].part[v % kParts].raw;
-      s = Add32(s, Widen(pairs[r]));
+      s = Add32(s, Add32(Widen(pairs_high[r], kHighUnit), Widen(pairs_low[r], 1)));
     }
   }
 }
@@ -168,14 +198,20 @@ HWY_INLINE I32x16 LoadInts(const int32_t* from) {
   return out;
 }
 
+HWY_INLINE void JoinPlanes(const int8_t* x, int32_t* q) {
+  for (int k = 0; k < kQuantBlock; ++k) q[k] = kHighUnit * x[k] + x[kQuantBlock + k];
+}
+
 template <int R, int H>
 HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t* neg128, I32x16 (&sum)[R][H]) {
   for (int r = 0; r < R; ++r) {
+    int32_t q[kQuantBlock];
+    JoinPlanes(x + kPlaneBytes * r, q);
     int32_t total[16];
     for (int n = 0; n < 16; ++n) total[n] = neg128[r];
     for (int g = 0; g < 8; ++g) {
       for (int n = 0; n < 16; ++n) {
-        for (int i = 0; i < 4; ++i) total[n] += std::to_integer<int32_t>(w[64 * g + 4 * n + i]) * x[32 * r + 4 * g + i];
+        for (int i = 0; i < 4; ++i) total[n] += std::to_integer<int32_t>(w[64 * g + 4 * n + i]) * q[4 * g + i];
       }
     }
     sum[r][0] = LoadInts(total);
@@ -185,13 +221,15 @@ HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t* neg128
 template <int R, int H>
 HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
   for (int r = 0; r < R; ++r) {
+    int32_t q[kQuantBlock];
+    JoinPlanes(x + kPlaneBytes * r, q);
     int32_t total[16];
     for (int p = 0; p < kParts; ++p) hn::StoreU(sum[r][0].part[p], IntTag(), total + p * kLanes);
     for (int g = 0; g < 4; ++g) {
       for (int n = 0; n < 16; ++n) {
         for (int i = 0; i < 4; ++i) {
           const int32_t byte = std::to_integer<int32_t>(w[64 * g + 4 * n + i]);
-          total[n] += (byte & 15) * x[32 * r + 4 * g + i] + (byte >> 4) * x[32 * r + 16 + 4 * g + i];
+          total[n] += (byte & 15) * q[4 * g + i] + (byte >> 4) * q[16 + 4 * g + i];
         }
       }
     }
@@ -215,8 +253,8 @@ HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t
   for (int64_t b = 0; b < blocks; ++b, x += rows * kQuantizedBytes, weights += BlockBytes(kKind)) {
     const auto* scales = reinterpret_cast<const hwy::float16_t*>(weights) + half * 16;
     const std::byte* quants = weights + ScaleBytes(kKind) + half * HalfQuantBytes(kKind);
-    const int8_t* values = reinterpret_cast<const int8_t*>(x) + offset * kQuantBlock;
-    const float* scale_x = reinterpret_cast<const float*>(x + rows * kQuantBlock) + offset;
+    const int8_t* values = reinterpret_cast<const int8_t*>(x) + offset * kPlaneBytes;
+    const float* scale_x = reinterpret_cast<const float*>(x + rows * kPlaneBytes) + offset;
     const float* sum_x = scale_x + rows;
     const int32_t* neg8 = reinterpret_cast<const int32_t*>(sum_x + rows);
     const int32_t* neg128 = neg8 + rows;
@@ -260,15 +298,17 @@ void TileOfKind(const std::byte* weights, const std::byte* x, int64_t first, int
   weights += first * BlockBytes(kKind);
   x += first * rows * kQuantizedBytes;
   for (int offset = 0; offset < rows; offset += kMaxRows) {
-    for (int half = 0; half < 2; half += kHalves) {
-      if (rows - offset >= 4) {
+    const int left = rows - offset;
+    const int step = left == 1 ? kHalvesOfOneRow : kHalves;
+    for (int half = 0; half < 2; half += step) {
+      if (left >= 4) {
         TileRows<kKind, 4, kHalves>(weights, x, last - first, half, offset, rows, sums);
-      } else if (rows - offset == 3) {
+      } else if (left == 3) {
         TileRows<kKind, 3, kHalves>(weights, x, last - first, half, offset, rows, sums);
-      } else if (rows - offset == 2) {
+      } else if (left == 2) {
         TileRows<kKind, 2, kHalves>(weights, x, last - first, half, offset, rows, sums);
       } else {
-        TileRows<kKind, 1, kHalves>(weights, x, last - first, half, offset, rows, sums);
+        TileRows<kKind, 1, kHalvesOfOneRow>(weights, x, last - first, half, offset, rows, sums);
       }
     }
   }

@@ -153,7 +153,8 @@ void RunMatmul(const MatmulArgs& args, ThreadPool& pool, const Int8Leaves& int8,
       parts.push_back({&target, first, (i + 1) * tiles / count - first});
     }
   }
-  const int64_t tile_bytes = kRowTile * std::max<int64_t>(args.k, 1) * (x.floats ? 4 : 2);
+  const int64_t row_bytes = x.floats ? args.k * 4 : x.blocks() * kQuantizedBytes;
+  const int64_t tile_bytes = kRowTile * std::max<int64_t>(row_bytes, 1);
   const int64_t row_tiles_per_task = std::clamp<int64_t>(kRowBytes / tile_bytes, 2, kMaxRowTiles);
   const int64_t row_tasks = (x.tiles() + row_tiles_per_task - 1) / row_tiles_per_task;
   const int64_t part_count = static_cast<int64_t>(parts.size());

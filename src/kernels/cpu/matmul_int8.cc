@@ -22,6 +22,7 @@ namespace gannet::HWY_NAMESPACE {
 namespace {
 
 constexpr int64_t kPrefetchBytes = 4096;
+constexpr float kMost = static_cast<float>(kMostQuantized);
 
 void QuantizeRow(const float* x, int64_t blocks, int row, int rows, std::byte* tile) {
   const hn::Rebind<int8_t, IntTag> bytes;
@@ -35,20 +36,25 @@ void QuantizeRow(const float* x, int64_t blocks, int row, int rows, std::byte* t
     const float largest = std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(IntTag(), most)));
     const bool finite = largest <= std::numeric_limits<float>::max();
     const bool counts = finite && largest >= 0x1p-100f;
-    const float scale = counts ? largest / 127.0f : finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
-    const F32x16 inverse = Broadcast(counts ? 127.0f / largest : 0.0f);
-    int8_t* values = reinterpret_cast<int8_t*>(tile) + row * kQuantBlock;
+    const float scale = counts ? largest / kMost : finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+    const F32x16 inverse = Broadcast(counts ? kMost / largest : 0.0f);
+    int8_t* values = reinterpret_cast<int8_t*>(tile) + row * kPlaneBytes;
     IntVec sums = hn::Zero(IntTag());
     for (int h = 0; h < 2; ++h) {
       const F32x16 scaled = Mul(half[h], inverse);
       GANNET_EACH_PART {
-        const IntVec rounded = hn::NearestInt(scaled.part[i]);
-        sums = hn::Add(sums, rounded);
-        hn::StoreU(hn::DemoteTo(bytes, rounded), bytes, values + 16 * h + kLanes * i);
+        const IntVec q = hn::NearestInt(scaled.part[i]);
+        sums = hn::Add(sums, q);
+        // A tie, q = 254 n + 127, may go either way: low is 127 or -127.
+        const FloatVec units = hn::Mul(hn::ConvertTo(FloatTag(), q), hn::Set(FloatTag(), 1.0f / kHighUnit));
+        const IntVec high = hn::NearestInt(units);
+        const IntVec low = hn::Sub(q, hn::Mul(high, hn::Set(IntTag(), kHighUnit)));
+        hn::StoreU(hn::DemoteTo(bytes, high), bytes, values + 16 * h + kLanes * i);
+        hn::StoreU(hn::DemoteTo(bytes, low), bytes, values + kQuantBlock + 16 * h + kLanes * i);
       }
     }
     const int32_t sum = counts ? hn::GetLane(hn::SumOfLanes(IntTag(), sums)) : 0;
-    float* floats = reinterpret_cast<float*>(tile + rows * kQuantBlock) + row;
+    float* floats = reinterpret_cast<float*>(tile + rows * kPlaneBytes) + row;
     floats[0] = scale;
     floats[rows] = scale * static_cast<float>(sum);
     int32_t* ints = reinterpret_cast<int32_t*>(floats + 2 * rows);
