@@ -3,17 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <type_traits>
 
 #include "base/result.h"
+#include "spec/visit.h"
 
 namespace gannet {
 namespace {
-
-template <typename... F>
-struct Overload : F... {
-  using F::operator()...;
-};
 
 constexpr double kTwoPi = 2 * std::numbers::pi;
 
@@ -53,14 +48,14 @@ RopeTable::RopeTable(const RopeSpec& spec, std::span<const float> divisors) : sp
   for (int64_t i = 0; i < spec.dims / 2; ++i) {
     const double frequency = std::pow(spec.theta, -2.0 * static_cast<double>(i) / static_cast<double>(spec.dims));
     const double scaled = std::visit(
-        Overload{[&](std::monostate) { return frequency; },
-                 [&](const RopeLinear& linear) { return frequency / linear.factor; },
-                 [&](const RopeLlama3& llama3) { return ScaledLlama3(llama3, frequency); },
-                 [&](const RopeYarn& yarn) { return ScaledYarn(spec, yarn, frequency, i); },
-                 [&](const RopeDivisors&) {
-                   GANNET_ASSERT(static_cast<int64_t>(divisors.size()) == spec.dims / 2, "one divisor a frequency");
-                   return frequency / divisors[static_cast<size_t>(i)];
-                 }},
+        Overloaded{[&](std::monostate) { return frequency; },
+                   [&](const RopeLinear& linear) { return frequency / linear.factor; },
+                   [&](const RopeLlama3& llama3) { return ScaledLlama3(llama3, frequency); },
+                   [&](const RopeYarn& yarn) { return ScaledYarn(spec, yarn, frequency, i); },
+                   [&](const RopeDivisors&) {
+                     GANNET_ASSERT(static_cast<int64_t>(divisors.size()) == spec.dims / 2, "one divisor a frequency");
+                     return frequency / divisors[static_cast<size_t>(i)];
+                   }},
         spec.scaling);
     inverse_frequencies_.push_back(static_cast<float>(scaled));
   }

@@ -193,7 +193,8 @@ TEST(Completions, StopStringsAcrossTokens) {
   TestServer test;
   for (const bool stream : {false, true}) {
     const std::string body =
-        std::string(R"({"prompt":"a","stop":["xyz",", wo"],"stream":)") + (stream ? "true}" : "false}");
+        std::string(R"({"prompt":"a","ignore_eos":true,"max_tokens":4000,"stop":["xyz",", wo"],"stream":)") +
+        (stream ? "true}" : "false}");
     const HttpReply reply = test.Complete(body);
     ASSERT_EQ(reply.status, 200);
     if (!stream) {
