@@ -39,15 +39,15 @@ class Engine::Impl {
  public:
   Impl(Model& model, const EngineOptions& options)
       : model_(model),
-        options_(options),
-        cache_(model.kv_plan(), PlanCache(model, options)),
+        cache_options_(PlanCache(model, options)),
+        cache_(model.kv_plan(), cache_options_),
         scheduler_(cache_, {std::min<int64_t>(options.max_batch_rows, model.max_step_rows()), options.max_running}),
         builder_(model.kv_plan()),
         mailbox_(options.max_running + options.max_waiting) {
     max_context_ =
         std::min(options.max_context > 0 ? options.max_context : model.spec().max_positions, cache_.capacity_tokens());
     Log().info("cache: {} tokens, at most {:.2f} GB; a request holds at most {}", cache_.capacity_tokens(),
-               static_cast<double>(CacheBytes(model.kv_plan(), PlanCache(model, options))) / 1e9, max_context_);
+               static_cast<double>(CacheBytes(model.kv_plan(), cache_options_)) / 1e9, max_context_);
     PublishStats();
     thread_ = std::thread([this] { Loop(); });
   }
@@ -70,7 +70,7 @@ class Engine::Impl {
   void PublishStats();
 
   Model& model_;
-  EngineOptions options_;
+  const KvCacheOptions cache_options_;
   KvCache cache_;
   Scheduler scheduler_;
   BatchBuilder builder_;

@@ -12,7 +12,7 @@ class Model;
 struct EngineOptions {
   int max_batch_rows = 512;  // token budget of a step: decode rows first, then prompt chunks
   int max_running = 64;      // requests decoded together
-  int max_waiting = 256;     // beyond it Submit answers kBusy
+  int max_waiting = 256;     // with max_running + max_waiting unfinished requests Submit answers kBusy
   int64_t cache_tokens = 0;  // tokens the cache holds; 0: as many as the memory limit allows
   int64_t max_context = 0;   // longest prompt + output; 0: the model's own
   bool prefix_cache = true;
