@@ -50,7 +50,8 @@ struct Bench {
     const double seconds = BestSeconds([&] {
       for (const auto& matrix : packed) {
         const MatmulTarget target{matrix.get(), out.data(), n, nullptr, false};
-        kernels.matmul({x.data(), k, m, k, {&target, 1}}, pool);
+        const MatmulArgs job{x.data(), k, m, k, {&target, 1}, {}};
+        kernels.matmul({&job, 1}, pool);
       }
     });
     const double gb = static_cast<double>(bytes) / 1e9 / seconds;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstring>
 #include <set>
 
@@ -20,15 +21,38 @@ std::string FewNames(const std::vector<std::string>& names) {
   return text;
 }
 
-// A matrix of one row may have lost its outer dimension on the way into the file.
-bool ShapeFits(const PlannedTensor& planned, const std::vector<int64_t>& shape) {
-  if (planned.rows == 1 && shape.size() == 1) return shape[0] == planned.cols;
-  return !IsVector(planned.slot) && shape == std::vector<int64_t>{planned.rows, planned.cols};
+// Without outer dimensions of one, which may be lost or added on the way into a file.
+std::vector<int64_t> Squeezed(std::vector<int64_t> shape) {
+  while (shape.size() > 1 && shape[0] == 1) shape.erase(shape.begin());
+  return shape;
 }
 
-std::string WantedShape(const PlannedTensor& planned) {
-  return IsVector(planned.slot) ? fmt::format("[{}]", planned.cols)
-                                : fmt::format("[{}, {}]", planned.rows, planned.cols);
+BoundTensor ViewOf(const PlannedTensor& planned, const Weight& whole, const std::string& where) {
+  const StorageInfo& info = InfoOf(whole.storage);
+  BoundTensor bound{whole, false};
+  Weight& weight = bound.weight;
+  weight.rows = planned.rows;
+  weight.cols = planned.cols;
+  const bool whole_rows = planned.col_step == 1 && planned.cols == whole.cols && planned.row_step == planned.cols;
+  if (whole_rows) {
+    weight.data += planned.offset / whole.cols * whole.row_bytes;
+    return bound;
+  }
+  if (info.block_values == 1) {
+    weight.data += planned.offset * info.block_bytes;
+    weight.row_bytes = planned.row_step * info.block_bytes;
+    weight.col_bytes = planned.col_step == 1 ? 0 : planned.col_step * info.block_bytes;
+    return bound;
+  }
+  if (planned.row_step == 1 && planned.col_step == whole.cols && planned.rows == whole.cols) {
+    std::swap(weight.rows, weight.cols);
+    weight.data += planned.offset / whole.cols * whole.row_bytes;
+    bound.transposed = true;
+    return bound;
+  }
+  throw LoadError("checkpoint", fmt::format("{}: tensor {} is {}, whose blocks of {} do not fall on the parts that the "
+                                            "model reads from it",
+                                            where, planned.name, info.name, info.block_values));
 }
 
 bool SameBytes(const StoredTensor& a, const StoredTensor& b) {
@@ -45,48 +69,55 @@ const PlannedTensor* PlannedAt(const std::vector<PlannedTensor>& plan, Slot slot
 
 }  // namespace
 
-const Weight* BoundTensors::Find(int layer, Slot slot) const {
-  const auto found = weights_.find({layer, slot});
+const BoundTensor* BoundTensors::Find(int layer, Slot slot, int index) const {
+  const auto found = weights_.find({layer, slot, index});
   return found == weights_.end() ? nullptr : &found->second;
 }
 
-const Weight& BoundTensors::Get(int layer, Slot slot) const {
-  const Weight* weight = Find(layer, slot);
-  GANNET_ASSERT(weight, "a layer asks only for tensors its spec plans");
-  return *weight;
+const BoundTensor& BoundTensors::Get(int layer, Slot slot, int index) const {
+  const BoundTensor* bound = Find(layer, slot, index);
+  GANNET_ASSERT(bound, "a layer asks only for tensors its spec plans");
+  return *bound;
 }
 
-BoundTensors Bind(const std::vector<PlannedTensor>& plan, const Checkpoint& checkpoint) {
+BoundTensors Bind(const ModelSpec& spec, const std::vector<PlannedTensor>& plan, const Checkpoint& checkpoint) {
   BoundTensors bound;
   std::vector<std::string> missing;
   std::set<std::string_view> used;
   const std::string where = checkpoint.path().string();
   for (const PlannedTensor& planned : plan) {
     const StoredTensor* stored = checkpoint.Find(planned.name);
+    const bool first = used.insert(planned.name).second;
     if (!stored) {
-      missing.push_back(planned.name);
+      if (first) missing.push_back(planned.name);
       continue;
     }
-    used.insert(planned.name);
-    if (!ShapeFits(planned, stored->shape)) {
+    if (Squeezed(stored->shape) != Squeezed(planned.shape)) {
       throw LoadError("checkpoint",
-                      fmt::format("{}: tensor {} has shape [{}], but the configuration makes it {}", where,
-                                  planned.name, fmt::join(stored->shape, ", "), WantedShape(planned)));
+                      fmt::format("{}: tensor {} has shape [{}], but the configuration makes it [{}]", where,
+                                  planned.name, fmt::join(stored->shape, ", "), fmt::join(planned.shape, ", ")));
     }
-    Weight weight = checkpoint.WeightOf(*stored);
-    GANNET_ASSERT(weight.rows == planned.rows && weight.cols == planned.cols, "a weight has its tensor's shape");
-    bound.weights_.emplace(std::pair{planned.layer, planned.slot}, weight);
+    bound.weights_.emplace(std::tuple{planned.layer, planned.slot, planned.index},
+                           ViewOf(planned, checkpoint.WeightOf(*stored), where));
   }
   if (!missing.empty()) {
     throw LoadError("checkpoint",
                     fmt::format("{}: {} of {} tensors that the configuration needs {} missing: {}", where,
-                                missing.size(), plan.size(), missing.size() == 1 ? "is" : "are", FewNames(missing)));
+                                missing.size(), used.size(), missing.size() == 1 ? "is" : "are", FewNames(missing)));
   }
 
   std::vector<std::string> left_over;
   size_t inverse_frequencies = 0;
+  std::vector<size_t> unused(spec.tensors.unused.size(), 0);
   for (const auto& [name, stored] : checkpoint.tensors()) {
     if (used.contains(name)) continue;
+    const std::string& found = name;  // clang 14: a lambda captures no structured binding
+    const auto known = std::ranges::find_if(spec.tensors.unused,
+                                            [&](const TensorNames::Unused& u) { return found.starts_with(u.prefix); });
+    if (known != spec.tensors.unused.end()) {
+      ++unused[static_cast<size_t>(known - spec.tensors.unused.begin())];
+      continue;
+    }
     if (!checkpoint.is_gguf() && name.ends_with(".rotary_emb.inv_freq")) {
       ++inverse_frequencies;
       continue;
@@ -115,6 +146,11 @@ BoundTensors Bind(const std::vector<PlannedTensor>& plan, const Checkpoint& chec
   if (inverse_frequencies > 0) {
     bound.notices_.push_back(
         fmt::format("{} tensors *.rotary_emb.inv_freq: computed from rope_theta instead", inverse_frequencies));
+  }
+  for (size_t i = 0; i < unused.size(); ++i) {
+    if (unused[i] == 0) continue;
+    const TensorNames::Unused& known = spec.tensors.unused[i];
+    bound.notices_.push_back(fmt::format("{} tensors {}*: {}", unused[i], known.prefix, known.reason));
   }
   return bound;
 }

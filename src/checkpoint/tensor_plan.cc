@@ -1,77 +1,67 @@
 #include "checkpoint/tensor_plan.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/result.h"
+#include "checkpoint/tensor_slots.h"
 #include "spec/visit.h"
 
 namespace gannet {
 namespace {
 
-struct SlotNames {
-  Slot slot;
-  std::string_view name;          // in reports
-  std::string_view hugging_face;  // whole, or after "model.layers.<l>."
-  std::string_view gguf;          // whole, or after "blk.<l>."
-};
-constexpr SlotNames kSlots[] = {
-    {Slot::kEmbedding, "embedding", "model.embed_tokens.weight", "token_embd.weight"},
-    {Slot::kFinalNorm, "final norm", "model.norm.weight", "output_norm.weight"},
-    {Slot::kLmHead, "lm head", "lm_head.weight", "output.weight"},
-    {Slot::kRopeDivisors, "rope divisors", "", ""},  // the spec names the tensor
-    {Slot::kMixerNorm, "mixer norm", "input_layernorm.weight", "attn_norm.weight"},
-    {Slot::kFfnNorm, "ffn norm", "post_attention_layernorm.weight", "ffn_norm.weight"},
-    {Slot::kQ, "q", "self_attn.q_proj.weight", "attn_q.weight"},
-    {Slot::kK, "k", "self_attn.k_proj.weight", "attn_k.weight"},
-    {Slot::kV, "v", "self_attn.v_proj.weight", "attn_v.weight"},
-    {Slot::kO, "o", "self_attn.o_proj.weight", "attn_output.weight"},
-    {Slot::kQBias, "q bias", "self_attn.q_proj.bias", "attn_q.bias"},
-    {Slot::kKBias, "k bias", "self_attn.k_proj.bias", "attn_k.bias"},
-    {Slot::kVBias, "v bias", "self_attn.v_proj.bias", "attn_v.bias"},
-    {Slot::kOBias, "o bias", "self_attn.o_proj.bias", "attn_output.bias"},
-    {Slot::kQNorm, "q norm", "self_attn.q_norm.weight", "attn_q_norm.weight"},
-    {Slot::kKNorm, "k norm", "self_attn.k_norm.weight", "attn_k_norm.weight"},
-    {Slot::kFfnGate, "ffn gate", "mlp.gate_proj.weight", "ffn_gate.weight"},
-    {Slot::kFfnUp, "ffn up", "mlp.up_proj.weight", "ffn_up.weight"},
-    {Slot::kFfnDown, "ffn down", "mlp.down_proj.weight", "ffn_down.weight"},
-    {Slot::kFfnGateBias, "ffn gate bias", "mlp.gate_proj.bias", "ffn_gate.bias"},
-    {Slot::kFfnUpBias, "ffn up bias", "mlp.up_proj.bias", "ffn_up.bias"},
-    {Slot::kFfnDownBias, "ffn down bias", "mlp.down_proj.bias", "ffn_down.bias"},
-};
-
-const SlotNames& NamesOf(Slot slot) {
-  const auto* found =
-      std::find_if(std::begin(kSlots), std::end(kSlots), [slot](const SlotNames& names) { return names.slot == slot; });
-  GANNET_ASSERT(found != std::end(kSlots), "every slot has a line in kSlots");
-  return *found;
-}
+using Names = TensorNames;
 
 class Planner {
  public:
-  explicit Planner(NameStyle style) : style_(style) {}
+  Planner(const ModelSpec& spec, NameStyle style) : hidden(spec.hidden), names(spec.tensors), style_(style) {}
 
-  void Matrix(int layer, Slot slot, int64_t rows, int64_t cols) {
-    plan_.push_back({layer, slot, Name(layer, slot), rows, cols});
+  // A tensor of its own, [rows, cols].
+  void Matrix(int layer, Slot slot, int64_t rows, int64_t cols) { View(layer, slot, {rows, cols}, rows, cols, 0); }
+  void Vector(int layer, Slot slot, int64_t size) { View(layer, slot, {size}, 1, size, 0); }
+  // Whole rows of a tensor from element `offset` on.
+  void View(int layer, Slot slot, std::vector<int64_t> shape, int64_t rows, int64_t cols, int64_t offset,
+            int index = 0) {
+    Strided(layer, slot, std::move(shape), rows, cols, offset, cols, 1, index);
   }
-  void Vector(int layer, Slot slot, int64_t size) { Matrix(layer, slot, 1, size); }
+  void Strided(int layer, Slot slot, std::vector<int64_t> shape, int64_t rows, int64_t cols, int64_t offset,
+               int64_t row_step, int64_t col_step, int index) {
+    plan_.push_back({.layer = layer,
+                     .slot = slot,
+                     .index = index,
+                     .name = Name(layer, slot, index),
+                     .shape = std::move(shape),
+                     .rows = rows,
+                     .cols = cols,
+                     .offset = offset,
+                     .row_step = row_step,
+                     .col_step = col_step});
+  }
   void Named(Slot slot, const std::string& name, int64_t size) {
     for (const PlannedTensor& tensor : plan_) {
       if (tensor.slot != slot) continue;
       GANNET_ASSERT(tensor.name == name && tensor.cols == size, "one tensor serves a slot of the whole model");
       return;
     }
-    plan_.push_back({-1, slot, name, 1, size});
+    Vector(-1, slot, size);
+    plan_.back().name = name;
   }
   std::vector<PlannedTensor> Take() { return std::move(plan_); }
 
+  const int64_t hidden;
+  const Names& names;
+
  private:
-  std::string Name(int layer, Slot slot) const {
-    const SlotNames& names = NamesOf(slot);
+  std::string Name(int layer, Slot slot, int index) const {
     const bool hugging_face = style_ == NameStyle::kHuggingFace;
-    const std::string_view name = hugging_face ? names.hugging_face : names.gguf;
-    if (layer < 0) return std::string(name);
+    const SlotNames& usual = NamesOf(slot);
+    std::string name(hugging_face ? usual.hugging_face : usual.gguf);
+    if (const auto own = names.names.find(slot); own != names.names.end()) name = own->second;
+    if (const size_t at = name.find("{}"); at != std::string::npos) name.replace(at, 2, std::to_string(index));
+    if (layer < 0) return name;
     return fmt::format("{}{}.{}", hugging_face ? "model.layers." : "blk.", layer, name);
   }
 
@@ -79,22 +69,46 @@ class Planner {
   std::vector<PlannedTensor> plan_;
 };
 
-void PlanMixer(int layer, int64_t hidden, const GroupedAttention& mixer, Planner& planner) {
-  const int64_t q = mixer.query_heads * mixer.key_dim;
-  const int64_t k = mixer.kv_heads * mixer.key_dim;
-  const int64_t v = mixer.kv_heads * mixer.value_dim;
-  planner.Matrix(layer, Slot::kQ, q, hidden);
-  planner.Matrix(layer, Slot::kK, k, hidden);
-  planner.Matrix(layer, Slot::kV, v, hidden);
+void PlanGate(int layer, const AttentionGate& gate, int64_t heads, int64_t value_dim, Planner& planner) {
+  const int64_t width = gate.per == AttentionGate::Per::kHead ? heads : heads * value_dim;
+  planner.Matrix(layer, Slot::kGate, width, planner.hidden);
+  if (gate.bias) planner.Vector(layer, Slot::kGateBias, width);
+}
+
+void PlanMixer(int layer, const GroupedAttention& mixer, Planner& planner) {
+  const int64_t hidden = planner.hidden;
+  struct Part {
+    Slot weight, bias;
+    int64_t width;
+    bool biased;
+  };
+  std::vector<Part> parts{{Slot::kQ, Slot::kQBias, mixer.query_heads * mixer.key_dim, mixer.biases.q},
+                          {Slot::kK, Slot::kKBias, mixer.kv_heads * mixer.key_dim, mixer.biases.k},
+                          {Slot::kV, Slot::kVBias, mixer.kv_heads * mixer.value_dim, mixer.biases.v}};
+  const bool gate_inside = mixer.gate && planner.names.qkv == Names::Qkv::kFusedWithGate;
+  if (gate_inside) {
+    const bool per_head = mixer.gate->per == AttentionGate::Per::kHead;
+    parts.push_back(
+        {Slot::kGate, Slot::kGateBias, mixer.query_heads * (per_head ? 1 : mixer.value_dim), mixer.gate->bias});
+  }
+  const bool fused = planner.names.qkv != Names::Qkv::kSeparate;
+  int64_t all = 0;
+  for (const Part& part : parts) all += part.width;
+  int64_t first = 0;
+  for (const Part& part : parts) {
+    const int64_t rows = fused ? all : part.width;
+    planner.View(layer, part.weight, {rows, hidden}, part.width, hidden, fused ? first * hidden : 0);
+    if (part.biased) planner.View(layer, part.bias, {rows}, 1, part.width, fused ? first : 0);
+    first += part.width;
+  }
   planner.Matrix(layer, Slot::kO, hidden, mixer.query_heads * mixer.value_dim);
-  if (mixer.biases.q) planner.Vector(layer, Slot::kQBias, q);
-  if (mixer.biases.k) planner.Vector(layer, Slot::kKBias, k);
-  if (mixer.biases.v) planner.Vector(layer, Slot::kVBias, v);
   if (mixer.biases.o) planner.Vector(layer, Slot::kOBias, hidden);
+  if (mixer.gate && !gate_inside) PlanGate(layer, *mixer.gate, mixer.query_heads, mixer.value_dim, planner);
   if (mixer.qk_norm) {
     planner.Vector(layer, Slot::kQNorm, mixer.key_dim);
     planner.Vector(layer, Slot::kKNorm, mixer.key_dim);
   }
+  if (mixer.sinks) planner.Vector(layer, Slot::kSinks, mixer.query_heads);
   if (!mixer.rope) return;
   std::visit(Overloaded{
                  [](const std::monostate&) {},
@@ -108,7 +122,49 @@ void PlanMixer(int layer, int64_t hidden, const GroupedAttention& mixer, Planner
              mixer.rope->scaling);
 }
 
-void PlanFfn(int layer, int64_t hidden, const DenseFfn& ffn, Planner& planner) {
+void PlanMixer(int layer, const LatentAttention& mixer, Planner& planner) {
+  const int64_t hidden = planner.hidden;
+  const int64_t q = mixer.heads * (mixer.nope_dim + mixer.rope_dim);
+  const int64_t latent = mixer.latent_rank;
+  if (mixer.query_rank) {
+    planner.Matrix(layer, Slot::kQDown, *mixer.query_rank, hidden);
+    if (mixer.biases.q_a) planner.Vector(layer, Slot::kQDownBias, *mixer.query_rank);
+    planner.Vector(layer, Slot::kQDownNorm, *mixer.query_rank);
+    planner.Matrix(layer, Slot::kQUp, q, *mixer.query_rank);
+  } else {
+    planner.Matrix(layer, Slot::kQ, q, hidden);
+  }
+  planner.Matrix(layer, Slot::kKvDown, latent + mixer.rope_dim, hidden);
+  if (mixer.biases.kv_a) planner.Vector(layer, Slot::kKvDownBias, latent + mixer.rope_dim);
+  planner.Vector(layer, Slot::kLatentNorm, latent);
+  const int64_t nope = mixer.nope_dim;
+  const int64_t value = mixer.value_dim;
+  const int heads = static_cast<int>(mixer.heads);
+  if (planner.names.kv_up == Names::KvUp::kSplit) {
+    for (int h = 0; h < heads; ++h) {
+      const std::vector<int64_t> keys{heads, latent, nope};
+      planner.View(layer, Slot::kKeyUpT, keys, latent, nope, h * latent * nope, h);
+      planner.Strided(layer, Slot::kKeyUp, keys, nope, latent, h * latent * nope, 1, nope, h);
+    }
+    for (int h = 0; h < heads; ++h) {
+      planner.View(layer, Slot::kValueUp, {heads, value, latent}, value, latent, h * value * latent, h);
+    }
+  } else {
+    const std::vector<int64_t> joined{heads * (nope + value), latent};
+    for (int h = 0; h < heads; ++h) {
+      const int64_t keys = h * (nope + value) * latent;
+      planner.View(layer, Slot::kKeyUp, joined, nope, latent, keys, h);
+      planner.Strided(layer, Slot::kKeyUpT, joined, latent, nope, keys, 1, latent, h);
+      planner.View(layer, Slot::kValueUp, joined, value, latent, keys + nope * latent, h);
+    }
+  }
+  planner.Matrix(layer, Slot::kO, hidden, mixer.heads * value);
+  if (mixer.biases.o) planner.Vector(layer, Slot::kOBias, hidden);
+  if (mixer.gate) PlanGate(layer, *mixer.gate, mixer.heads, value, planner);
+}
+
+void PlanFfn(int layer, const DenseFfn& ffn, Planner& planner) {
+  const int64_t hidden = planner.hidden;
   planner.Matrix(layer, Slot::kFfnGate, ffn.width, hidden);
   planner.Matrix(layer, Slot::kFfnUp, ffn.width, hidden);
   planner.Matrix(layer, Slot::kFfnDown, hidden, ffn.width);
@@ -118,42 +174,72 @@ void PlanFfn(int layer, int64_t hidden, const DenseFfn& ffn, Planner& planner) {
   planner.Vector(layer, Slot::kFfnDownBias, hidden);
 }
 
-}  // namespace
-
-std::string_view NameOf(Slot slot) { return NamesOf(slot).name; }
-
-bool IsVector(Slot slot) {
-  switch (slot) {
-    case Slot::kEmbedding:
-    case Slot::kLmHead:
-    case Slot::kQ:
-    case Slot::kK:
-    case Slot::kV:
-    case Slot::kO:
-    case Slot::kFfnGate:
-    case Slot::kFfnUp:
-    case Slot::kFfnDown:
-      return false;
-    case Slot::kFinalNorm:
-    case Slot::kRopeDivisors:
-    case Slot::kMixerNorm:
-    case Slot::kFfnNorm:
-    case Slot::kQBias:
-    case Slot::kKBias:
-    case Slot::kVBias:
-    case Slot::kOBias:
-    case Slot::kQNorm:
-    case Slot::kKNorm:
-    case Slot::kFfnGateBias:
-    case Slot::kFfnUpBias:
-    case Slot::kFfnDownBias:
-      return true;
+void PlanExperts(int layer, const MoeFfn& ffn, Planner& planner) {
+  const int64_t hidden = planner.hidden;
+  const int64_t width = ffn.expert_width;
+  const int64_t experts = ffn.router.experts;
+  const Names::Experts form = planner.names.experts;
+  const auto each = [&](auto plan) {
+    for (int e = 0; e < static_cast<int>(experts); ++e) plan(e);
+  };
+  const auto matrices = [&](Slot slot, int64_t rows, int64_t cols) {
+    each([&](int e) {
+      if (form == Names::Experts::kEach) {
+        planner.View(layer, slot, {rows, cols}, rows, cols, 0, e);
+      } else {
+        planner.View(layer, slot, {experts, rows, cols}, rows, cols, e * rows * cols, e);
+      }
+    });
+  };
+  const auto biases = [&](Slot slot, int64_t size) {
+    each([&](int e) { planner.View(layer, slot, {experts, size}, 1, size, e * size, e); });
+  };
+  if (form == Names::Experts::kStackedInterleaved) {
+    const std::vector<int64_t> shape{experts, hidden, 2 * width};
+    for (const Slot slot : {Slot::kExpertGate, Slot::kExpertUp}) {
+      const int64_t turn = slot == Slot::kExpertUp ? 1 : 0;
+      each([&](int e) {
+        planner.Strided(layer, slot, shape, width, hidden, e * hidden * 2 * width + turn, 2, 2 * width, e);
+      });
+    }
+    each([&](int e) {
+      planner.Strided(layer, Slot::kExpertDown, {experts, width, hidden}, hidden, width, e * width * hidden, 1, hidden,
+                      e);
+    });
+    if (!ffn.expert_biases) return;
+    for (const Slot slot : {Slot::kExpertGateBias, Slot::kExpertUpBias}) {
+      const int64_t turn = slot == Slot::kExpertUpBias ? 1 : 0;
+      each([&](int e) {
+        planner.Strided(layer, slot, {experts, 2 * width}, 1, width, e * 2 * width + turn, width, 2, e);
+      });
+    }
+    biases(Slot::kExpertDownBias, hidden);
+    return;
   }
-  return false;
+  matrices(Slot::kExpertGate, width, hidden);
+  matrices(Slot::kExpertUp, width, hidden);
+  matrices(Slot::kExpertDown, hidden, width);
+  if (!ffn.expert_biases) return;
+  biases(Slot::kExpertGateBias, width);
+  biases(Slot::kExpertUpBias, width);
+  biases(Slot::kExpertDownBias, hidden);
 }
 
+void PlanFfn(int layer, const MoeFfn& ffn, Planner& planner) {
+  planner.Matrix(layer, Slot::kRouter, ffn.router.experts, planner.hidden);
+  if (ffn.router.bias) planner.Vector(layer, Slot::kRouterBias, ffn.router.experts);
+  if (ffn.router.correction_bias) planner.Vector(layer, Slot::kRouterCorrection, ffn.router.experts);
+  PlanExperts(layer, ffn, planner);
+  if (ffn.shared_width == 0) return;
+  planner.Matrix(layer, Slot::kSharedGate, ffn.shared_width, planner.hidden);
+  planner.Matrix(layer, Slot::kSharedUp, ffn.shared_width, planner.hidden);
+  planner.Matrix(layer, Slot::kSharedDown, planner.hidden, ffn.shared_width);
+}
+
+}  // namespace
+
 std::vector<PlannedTensor> PlanTensors(const ModelSpec& spec, NameStyle style) {
-  Planner planner(style);
+  Planner planner(spec, style);
   planner.Matrix(-1, Slot::kEmbedding, spec.vocab, spec.hidden);
   planner.Vector(-1, Slot::kFinalNorm, spec.hidden);
   if (!spec.tied_embeddings) planner.Matrix(-1, Slot::kLmHead, spec.vocab, spec.hidden);
@@ -164,22 +250,46 @@ std::vector<PlannedTensor> PlanTensors(const ModelSpec& spec, NameStyle style) {
                  planner.Vector(layer, Slot::kFfnNorm, spec.hidden);
                }},
                l.residual);
-    std::visit(Overloaded{[&](const GroupedAttention& mixer) { PlanMixer(layer, spec.hidden, mixer, planner); }},
-               l.mixer);
-    std::visit(Overloaded{[&](const DenseFfn& ffn) { PlanFfn(layer, spec.hidden, ffn, planner); }}, l.ffn);
+    std::visit([&](const auto& mixer) { PlanMixer(layer, mixer, planner); }, l.mixer);
+    std::visit([&](const auto& ffn) { PlanFfn(layer, ffn, planner); }, l.ffn);
   }
   return planner.Take();
+}
+
+int64_t FileTensor::values() const {
+  int64_t product = 1;
+  for (const int64_t size : shape) product *= size;
+  return product;
+}
+
+std::vector<FileTensor> FileTensors(const std::vector<PlannedTensor>& plan) {
+  std::vector<FileTensor> tensors;
+  std::set<std::string_view> seen;
+  for (const PlannedTensor& planned : plan) {
+    if (seen.insert(planned.name).second) tensors.push_back({planned.name, planned.shape, planned.slot});
+  }
+  return tensors;
 }
 
 std::string Describe(const std::vector<PlannedTensor>& plan) {
   std::string text;
   int64_t parameters = 0;
-  for (const PlannedTensor& tensor : plan) {
-    parameters += tensor.rows * tensor.cols;
-    text += IsVector(tensor.slot) ? fmt::format("{} [{}]\n", tensor.name, tensor.cols)
-                                  : fmt::format("{} [{}, {}]\n", tensor.name, tensor.rows, tensor.cols);
+  const std::vector<FileTensor> tensors = FileTensors(plan);
+  for (size_t i = 0; i < tensors.size();) {
+    const FileTensor& tensor = tensors[i];
+    std::string name = tensor.name;
+    size_t end = i + 1;
+    if (IsOfExpert(tensor.slot)) {
+      while (end < tensors.size() && tensors[end].slot == tensor.slot && tensors[end].shape == tensor.shape) {
+        ++end;
+      }
+      if (end - i > 1) name.replace(name.rfind(".0."), 3, fmt::format(".{{0-{}}}.", end - i - 1));
+    }
+    text += fmt::format("{} [{}]\n", name, fmt::join(tensor.shape, ", "));
+    parameters += tensor.values() * static_cast<int64_t>(end - i);
+    i = end;
   }
-  return fmt::format("{} tensors, {} parameters\n{}", plan.size(), parameters, text);
+  return fmt::format("{} tensors, {} parameters\n{}", tensors.size(), parameters, text);
 }
 
 }  // namespace gannet

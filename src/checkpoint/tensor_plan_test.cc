@@ -61,8 +61,8 @@ TEST(TensorPlan, GgufNamesAndOptions) {
   EXPECT_THAT(
       Lines(plan, 0),
       ElementsAre("blk.0.attn_norm.weight [48]", "blk.0.ffn_norm.weight [48]", "blk.0.attn_q.weight [60, 48]",
-                  "blk.0.attn_k.weight [20, 48]", "blk.0.attn_v.weight [24, 48]", "blk.0.attn_output.weight [48, 72]",
-                  "blk.0.attn_q.bias [60]", "blk.0.attn_k.bias [20]", "blk.0.attn_v.bias [24]",
+                  "blk.0.attn_q.bias [60]", "blk.0.attn_k.weight [20, 48]", "blk.0.attn_k.bias [20]",
+                  "blk.0.attn_v.weight [24, 48]", "blk.0.attn_v.bias [24]", "blk.0.attn_output.weight [48, 72]",
                   "blk.0.attn_output.bias [48]", "blk.0.attn_q_norm.weight [10]", "blk.0.attn_k_norm.weight [10]",
                   "blk.0.ffn_gate.weight [80, 48]", "blk.0.ffn_up.weight [80, 48]", "blk.0.ffn_down.weight [48, 80]",
                   "blk.0.ffn_gate.bias [80]", "blk.0.ffn_up.bias [80]", "blk.0.ffn_down.bias [48]"));

@@ -68,11 +68,11 @@ ModelSource SourceOfFile(const fs::path& path, std::vector<std::string> override
 void CountDtypes(const Checkpoint& checkpoint, Findings& findings, const std::string& kernel_name) {
   const Kernels* kernels = FindKernels(kernel_name);
   if (!kernels) throw UsageError(fmt::format("--kernels has no table '{}' that this machine runs", kernel_name));
-  const BoundTensors bound = Bind(findings.tensors, checkpoint);
+  const BoundTensors bound = Bind(findings.model.spec, findings.tensors, checkpoint);
   std::map<std::string, const Weight*> smallest;  // of each dtype
   for (const std::string& notice : bound.notices()) findings.model.notices.push_back(notice);
   for (const PlannedTensor& planned : findings.tensors) {
-    const Weight& weight = bound.Get(planned.layer, planned.slot);
+    const Weight& weight = bound.Get(planned.layer, planned.slot, planned.index).weight;
     DtypeCount& count = findings.dtypes[std::string(InfoOf(weight.storage).name)];
     ++count.tensors;
     count.bytes += weight.bytes();

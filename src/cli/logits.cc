@@ -17,6 +17,7 @@ struct LogitsFlags {
   RunFlags run;
   std::string ids;
   int64_t chunk = 0;
+  int64_t prompt = 0;
   std::string out;
 };
 
@@ -39,7 +40,7 @@ int Logits(const LogitsFlags& flags) {
     const std::span<const TokenId> tokens(ids.data() + first, static_cast<size_t>(std::min(chunk, count - first)));
     if (!cache.Append(*sequence, tokens)) throw std::runtime_error("the cache is too small for these ids");
     builder.Clear();
-    builder.Add(*sequence, first, tokens, WantLogits::kAll);
+    builder.Add(*sequence, first, tokens, flags.prompt > 0 ? flags.prompt : count, WantLogits::kAll);
     const std::span<const float> logits = model->Forward(builder.batch(), cache);
     rows.insert(rows.end(), logits.begin(), logits.end());
     cache.Commit(*sequence, sequence->length());
@@ -57,6 +58,10 @@ void AddLogits(CLI::App& app, int& exit_code) {
   AddRunFlags(*command, flags->run);
   command->add_option("--ids", flags->ids, "token ids: 1,2,3")->required();
   command->add_option("--chunk", flags->chunk, "rows computed at once (default 512)")->check(CLI::Range(1, 1 << 20));
+  command
+      ->add_option("--prompt", flags->prompt,
+                   "how many of the ids are prompt (default: all); the rows after them are computed as generated ones")
+      ->check(CLI::Range(1, 1 << 30));
   command->add_option("--out", flags->out, "the .npy file, - for stdout")->required();
   command->callback([flags, &exit_code] { exit_code = Logits(*flags); });
 }

@@ -112,11 +112,6 @@ class Generator {
   std::vector<float> table_;
 };
 
-bool IsNorm(Slot slot) {
-  return slot == Slot::kFinalNorm || slot == Slot::kMixerNorm || slot == Slot::kFfnNorm || slot == Slot::kQNorm ||
-         slot == Slot::kKNorm;
-}
-
 class Progress {
  public:
   explicit Progress(int64_t total) : total_(total), terminal_(isatty(STDERR_FILENO) != 0) {}
@@ -167,38 +162,36 @@ void Synth(const SynthFlags& flags) {
   ModelSource source;
   const std::string config = ReadConfig(flags, source);
   const ResolvedModel model = ResolveModel(source);
-  const std::vector<PlannedTensor> plan = PlanTensors(model.spec, NameStyle::kHuggingFace);
+  const std::vector<FileTensor> plan = FileTensors(PlanTensors(model.spec, NameStyle::kHuggingFace));
   int64_t total = 0;
-  for (const PlannedTensor& tensor : plan) {
+  for (const FileTensor& tensor : plan) {
     int64_t bytes = 0;
-    if (__builtin_mul_overflow(tensor.rows * tensor.cols, format.bytes, &bytes) ||
-        __builtin_add_overflow(total, bytes, &total)) {
+    if (__builtin_mul_overflow(tensor.values(), format.bytes, &bytes) || __builtin_add_overflow(total, bytes, &total)) {
       throw UsageError(fmt::format("{} describes more bytes than can be counted", flags.config));
     }
   }
   CheckSpace(flags.out, total);
 
   SafetensorsWriter writer(flags.out, kShardBytes);
-  for (const PlannedTensor& tensor : plan) {
-    std::vector<int64_t> shape{tensor.rows, tensor.cols};
-    if (IsVector(tensor.slot)) shape.erase(shape.begin());
-    writer.Declare(tensor.name, format.dtype, shape);
+  for (const FileTensor& tensor : plan) {
+    writer.Declare(tensor.name, format.dtype, tensor.shape);
   }
   const Generator generator(flags.seed, format);
   ThreadPool pool(flags.threads > 0 ? flags.threads : ThisMachine().cores);
   Progress progress(total);
   std::vector<std::byte> chunk;
   for (size_t index = 0; index < plan.size(); ++index) {
-    const PlannedTensor& tensor = plan[index];
+    const FileTensor& tensor = plan[index];
     const bool norm = IsNorm(tensor.slot);
-    const int64_t values = tensor.rows * tensor.cols;
+    const int64_t values = tensor.values();
     for (int64_t begin = 0; begin < values; begin += kChunkValues) {
       const int64_t count = std::min(kChunkValues, values - begin);
       chunk.resize(static_cast<size_t>(count * format.bytes));
       pool.ParallelFor((count + kTaskValues - 1) / kTaskValues, [&](int64_t task, int) {
         const int64_t first = task * kTaskValues;
-        generator.Make(static_cast<uint32_t>(index), norm ? 1 : 0, norm ? kNormDeviation : kDeviation, begin + first,
-                       std::min(kTaskValues, count - first), chunk.data() + first * format.bytes);
+        generator.Make(static_cast<uint32_t>(index), norm && !model.spec.final_norm.unit_offset ? 1 : 0,
+                       norm ? kNormDeviation : kDeviation, begin + first, std::min(kTaskValues, count - first),
+                       chunk.data() + first * format.bytes);
       });
       writer.Write(tensor.name, chunk);
       progress.Add(count * format.bytes);

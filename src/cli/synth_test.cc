@@ -66,10 +66,10 @@ TEST_F(SynthTest, TheValuesAreNormalAndTheCheckpointBinds) {
     const auto checkpoint = Checkpoint::Open(folder);
     ModelSource source;
     source.config = checkpoint->config();
-    const std::vector<PlannedTensor> plan = PlanTensors(ResolveModel(source).spec, NameStyle::kHuggingFace);
-    const BoundTensors bound = Bind(plan, *checkpoint);
+    const ModelSpec spec = ResolveModel(source).spec;
+    const BoundTensors bound = Bind(spec, PlanTensors(spec, NameStyle::kHuggingFace), *checkpoint);
     for (const Slot slot : {Slot::kEmbedding, Slot::kFinalNorm}) {
-      const Weight& weight = bound.Get(-1, slot);
+      const Weight& weight = bound.Get(-1, slot).weight;
       std::vector<float> values(static_cast<size_t>(weight.cols));
       double sum = 0, squares = 0, fourth = 0;
       for (int64_t row = 0; row < weight.rows; ++row) {

@@ -8,6 +8,7 @@ void BatchBuilder::Clear() {
   batch_.tokens.clear();
   batch_.positions.clear();
   batch_.logits_rows.clear();
+  batch_.sequences.clear();
   batch_.groups.resize(plan_.groups.size());
   for (BatchGroup& group : batch_.groups) {
     group.slots.clear();
@@ -16,7 +17,8 @@ void BatchBuilder::Clear() {
   }
 }
 
-void BatchBuilder::Add(const KvSequence& sequence, int64_t first, std::span<const int32_t> tokens, WantLogits logits) {
+void BatchBuilder::Add(const KvSequence& sequence, int64_t first, std::span<const int32_t> tokens,
+                       int64_t prompt_tokens, WantLogits logits) {
   const int64_t row_begin = batch_.rows();
   const int64_t count = static_cast<int64_t>(tokens.size());
   batch_.tokens.insert(batch_.tokens.end(), tokens.begin(), tokens.end());
@@ -26,6 +28,7 @@ void BatchBuilder::Add(const KvSequence& sequence, int64_t first, std::span<cons
       batch_.logits_rows.push_back(row_begin + i);
     }
   }
+  batch_.sequences.push_back({row_begin, count, std::clamp<int64_t>(prompt_tokens - first, 0, count)});
   for (size_t g = 0; g < plan_.groups.size(); ++g) {
     BatchGroup& group = batch_.groups[g];
     const std::span<const int32_t> blocks = sequence.blocks(g);

@@ -16,8 +16,9 @@ class BatchBuilder {
 
   void Clear();
   // Rows for `tokens` at positions [first, first + tokens.size()) of a sequence that has places for them. The sequence
-  // must not change until the step is over.
-  void Add(const KvSequence& sequence, int64_t first, std::span<const int32_t> tokens, WantLogits logits);
+  // must not change until the step is over. Positions below `prompt_tokens` are prompt, the others generated.
+  void Add(const KvSequence& sequence, int64_t first, std::span<const int32_t> tokens, int64_t prompt_tokens,
+           WantLogits logits);
   Batch& batch() { return batch_; }
 
  private:

@@ -182,7 +182,8 @@ void Engine::Impl::Step() {
   builder_.Clear();
   for (const ScheduledRows& rows : step) {
     const std::span<const TokenId> tokens(rows.task->tokens.data() + rows.first, static_cast<size_t>(rows.count));
-    builder_.Add(*rows.task->sequence, rows.first, tokens, rows.sample ? WantLogits::kLast : WantLogits::kNone);
+    builder_.Add(*rows.task->sequence, rows.first, tokens, rows.task->prompt_tokens(),
+                 rows.sample ? WantLogits::kLast : WantLogits::kNone);
   }
   const std::span<const float> logits = model_.Forward(builder_.batch(), cache_);
 

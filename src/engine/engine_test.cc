@@ -278,7 +278,7 @@ TEST(Engine, CachedPromptTokensAreCounted) {
   const std::unique_ptr<Model> model = Load(TestModels().front(), "auto", 2);
   Engine engine(*model, {.max_running = 2, .cache_tokens = 4096});
   Request request;
-  for (int i = 0; i < 150; ++i) request.prompt.push_back(i % 90);
+  for (int i = 0; i < 150; ++i) request.prompt.push_back(i % 80);
   request.sampling.max_tokens = 2;
   for (const int expected : {0, 128}) {
     const auto queue = std::make_shared<TokenQueue>();

@@ -72,6 +72,7 @@ class Model {
   std::vector<float> final_norm_;
   Linear lm_head_;
   std::vector<RopeTable> ropes_;
+  std::vector<std::unique_ptr<float[]>> copies_;  // what packed weights look at outside the file
   Buffers buffers_;
   FloatBuffer logits_rows_;  // [rows wanted, hidden]
   FloatBuffer logits_;       // [rows wanted, vocab]

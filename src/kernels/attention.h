@@ -2,9 +2,10 @@
 //
 //   out[r, h, :] = softmax_j(scale * q[r, h, :] . key[j, h / group, :]) value[j, h / group, :]
 //
-// with j over the row's own keys [spans[r].begin, spans[r].end). A row that sees nothing gives zeros.
-// Order of additions: keys are taken in blocks of kBlockTokens aligned to position 0, in order, kPieceTokens of them
-// make a piece; pieces are merged in order. It depends on the row's positions alone.
+// with j over the row's own keys [spans[r].begin, spans[r].end). A row that sees nothing gives zeros. With sinks,
+// softmax has one more term per head, exp(sinks[h]), that carries no value. Order of additions: keys are taken in
+// blocks of kBlockTokens aligned to position 0, in order, kPieceTokens of them make a piece; pieces are merged in
+// order. It depends on the row's positions alone.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +28,8 @@ struct KvLayout {
   int64_t key_dim = 0;
   int64_t value_dim = 0;
   KvType type = KvType::kF32;
+  // One head whose values are the first value_dim of its key (the latent cache): each token is stored once.
+  bool latent = false;
   // Bytes of one block of kBlockTokens tokens, a multiple of 64. Same for every kernel table.
   int64_t block_bytes() const;
 };
@@ -43,11 +46,22 @@ struct KvPages {
 struct KvStoreArgs {
   const float* keys = nullptr;    // [rows, kv_heads * key_dim]
   int64_t key_stride = 0;         // floats between rows
-  const float* values = nullptr;  // [rows, kv_heads * value_dim]
+  const float* values = nullptr;  // [rows, kv_heads * value_dim]; null for a latent layout
   int64_t value_stride = 0;
   std::span<const int64_t> slots;  // [rows]: block * kBlockTokens + offset in it
   KvPages pages;
 };
+
+// Reads keys of a latent layout back as fp32: out[i, :key_dim] is what position first + i holds.
+struct LatentLoadArgs {
+  KvPages pages;
+  std::span<const int32_t> blocks;  // block of positions [64 i, 64 i + 64)
+  int64_t first = 0;
+  int64_t count = 0;
+  float* out = nullptr;
+  int64_t out_stride = 0;
+};
+void LoadLatents(const LatentLoadArgs& args, ThreadPool& pool);  // the same for every table
 
 struct KeySpan {
   int32_t begin = 0;  // first position seen
@@ -69,6 +83,14 @@ struct AttentionArgs {
   KvPages pages;
   std::span<const AttentionSequence> sequences;
   std::span<const KeySpan> spans;  // [rows]
+  const float* sinks = nullptr;    // [query_heads] or null
+  float value_scale = 1;           // multiplies the output
+  // [rows, query_heads, AttentionCarry(layout)] or null: softmax states to go on from. They are all zero before the
+  // first call; each call merges the pieces it sees into them, in order, and writes `out` from the result. Calls over
+  // consecutive pieces give the bits of one call over all of them.
+  float* carry = nullptr;
 };
+// Floats of one softmax state: running maximum, sum of exponentials, 14 of padding, weighted values padded to 16.
+int64_t AttentionCarry(const KvLayout& layout);
 
 }  // namespace gannet

@@ -33,7 +33,9 @@ struct RopeArgs {      // turns, in place, pair i of every head of row r by the 
   const float* sin = nullptr;  // [rows, dims / 2]
 };
 
-struct GatedActivationArgs {  // out[r, i] = activation(gate[r, i]) * up[r, i]; out may be gate or up
+// out[r, i] = activation(gate[r, i / gate_repeat]) * up'[r, i], where up' is up but for the clamped kinds
+// (spec/layer_spec.h). out may be gate (with gate_repeat 1) or up.
+struct GatedActivationArgs {
   const float* gate = nullptr;
   int64_t gate_stride = 0;
   const float* up = nullptr;
@@ -41,8 +43,9 @@ struct GatedActivationArgs {  // out[r, i] = activation(gate[r, i]) * up[r, i]; 
   float* out = nullptr;
   int64_t out_stride = 0;
   int64_t rows = 0;
-  int64_t width = 0;
-  Activation activation = Activation::kSilu;
+  int64_t width = 0;        // of up and out; a multiple of gate_repeat
+  int64_t gate_repeat = 1;  // values of up that share one of gate
+  ActivationSpec activation = {};
 };
 
 }  // namespace gannet

@@ -16,7 +16,9 @@ struct Kernels {
   // Makes `weight` ready for `matmul`, in parallel. Never fails: a storage without a fast kernel is served by the
   // plain one of the same table, and PackedMatrix::kernel() says so.
   std::unique_ptr<PackedMatrix> (*pack)(const Weight& weight, ThreadPool& pool);
-  void (*matmul)(const MatmulArgs& args, ThreadPool& pool);
+  // Independent products in one parallel region (the experts of a step, the heads of a layer). No job reads what
+  // another one writes, and no two write the same element.
+  void (*matmul)(std::span<const MatmulArgs> jobs, ThreadPool& pool);
   void (*store_kv)(const KvStoreArgs& args, ThreadPool& pool);
   void (*attention)(const AttentionArgs& args, ThreadPool& pool);
   void (*rms_norm)(const RmsNormArgs& args, ThreadPool& pool);

@@ -1,3 +1,6 @@
+#include <cstring>
+
+#include "base/dtype.h"
 #include "kernels/kv_block.h"
 
 namespace gannet {
@@ -5,5 +8,28 @@ namespace gannet {
 int64_t BytesOf(KvType type) { return type == KvType::kF32 ? 4 : 2; }
 
 int64_t KvLayout::block_bytes() const { return KeyOffset(*this, kv_heads); }
+
+int64_t AttentionCarry(const KvLayout& layout) { return 16 + PaddedValueDim(layout); }
+
+void LoadLatents(const LatentLoadArgs& args, ThreadPool& pool) {
+  const KvLayout& layout = args.pages.layout;
+  const int64_t row_bytes = PaddedKeyDim(layout) * BytesOf(layout.type);
+  pool.ParallelFor((args.count + kBlockTokens - 1) / kBlockTokens, [&](int64_t task, int) {
+    for (int64_t i = task * kBlockTokens; i < args.count && i < (task + 1) * kBlockTokens; ++i) {
+      const int64_t position = args.first + i;
+      const int32_t block = args.blocks[static_cast<size_t>(position / kBlockTokens)];
+      const std::byte* row = args.pages.block(block) + position % kBlockTokens * row_bytes;
+      float* out = args.out + i * args.out_stride;
+      if (layout.type == KvType::kF32) {
+        std::memcpy(out, row, static_cast<size_t>(layout.key_dim) * sizeof(float));
+        continue;
+      }
+      const auto* bits = reinterpret_cast<const uint16_t*>(row);
+      for (int64_t d = 0; d < layout.key_dim; ++d) {
+        out[d] = layout.type == KvType::kF16 ? F16ToFloat(bits[d]) : BF16ToFloat(bits[d]);
+      }
+    }
+  });
+}
 
 }  // namespace gannet

@@ -44,13 +44,14 @@ struct MatmulTarget {
   bool accumulate = false;               // add to what out holds (after bias is added to the product)
 };
 
-// Products of the same rows with several weights of the same K, in one parallel region.
+// Products of the same rows with several weights of the same K.
 struct MatmulArgs {
   const float* x = nullptr;  // [m, K]
   int64_t x_stride = 0;      // floats between rows of x
   int64_t m = 0;
   int64_t k = 0;
   std::span<const MatmulTarget> targets;
+  std::span<const int32_t> gather = {};  // [m] or empty: row i of the product is row gather[i] of x
 };
 
 }  // namespace gannet

@@ -24,7 +24,8 @@ std::vector<float> Multiply(const Kernels& kernels, const Weight& weight, const 
   const auto packed = kernels.pack(weight, pool);
   std::vector<float> out(static_cast<size_t>(m * weight.rows), kSentinel);
   const MatmulTarget target{packed.get(), out.data(), weight.rows, nullptr, false};
-  kernels.matmul({x.data(), weight.cols, m, weight.cols, {&target, 1}}, pool);
+  const MatmulArgs job{x.data(), weight.cols, m, weight.cols, {&target, 1}, {}};
+  kernels.matmul({&job, 1}, pool);
   return out;
 }
 
@@ -224,7 +225,8 @@ TEST(Matmul, TargetsBiasAccumulateAndStrides) {
       packed.push_back(kernels->pack(weights[t].weight, pool));
       targets.push_back({packed[t].get(), outs[t].data(), stride, t == 1 ? nullptr : bias.data(), t == 2});
     }
-    kernels->matmul({x.data(), k + 5, m, k, targets}, pool);
+    const MatmulArgs job{x.data(), k + 5, m, k, targets, {}};
+    kernels->matmul({&job, 1}, pool);
     for (size_t t = 0; t < 3; ++t) {
       const int64_t n = weights[t].weight.rows;
       const std::vector<float> product = Multiply(*kernels, weights[t].weight, dense, m, pool);

@@ -11,7 +11,8 @@ namespace gannet {
 namespace {
 
 bool SameLayout(const KvLayout& a, const KvLayout& b) {
-  return a.kv_heads == b.kv_heads && a.key_dim == b.key_dim && a.value_dim == b.value_dim && a.type == b.type;
+  return a.kv_heads == b.kv_heads && a.key_dim == b.key_dim && a.value_dim == b.value_dim && a.type == b.type &&
+         a.latent == b.latent;
 }
 
 std::string_view NameOf(KvType type) {
@@ -41,8 +42,12 @@ KvPlan PlanKv(const ModelSpec& spec, KvType type) {
   };
   for (int layer = 0; layer < static_cast<int>(spec.layers.size()); ++layer) {
     std::visit(Overloaded{[&](const GroupedAttention& mixer) {
-                 add(layer, {mixer.kv_heads, mixer.key_dim, mixer.value_dim, type}, mixer.window);
-               }},
+                            add(layer, {mixer.kv_heads, mixer.key_dim, mixer.value_dim, type}, mixer.window);
+                          },
+                          [&](const LatentAttention& mixer) {
+                            const int64_t row = mixer.latent_rank + mixer.rope_dim;
+                            add(layer, {1, row, mixer.latent_rank, type, /*latent=*/true}, std::nullopt);
+                          }},
                spec.layers[static_cast<size_t>(layer)].mixer);
   }
   return plan;
@@ -69,10 +74,14 @@ std::string Describe(const KvPlan& plan) {
   std::string text = fmt::format("{} bytes per token in blocks of {} tokens\n", plan.bytes_per_token(), kBlockTokens);
   for (size_t i = 0; i < plan.groups.size(); ++i) {
     const KvGroup& group = plan.groups[i];
-    text += fmt::format(
-        "group {}: layers {}; {} heads, key {}, value {}, {}; {}; block {} bytes\n", i, DescribeIndices(group.layers),
-        group.layout.kv_heads, group.layout.key_dim, group.layout.value_dim, NameOf(group.layout.type),
-        group.window ? fmt::format("window {} tokens", *group.window) : "every token", group.block_bytes());
+    text +=
+        fmt::format("group {}: layers {}; {}, {}; {}; block {} bytes\n", i, DescribeIndices(group.layers),
+                    group.layout.latent ? fmt::format("latent {} and rotated key {}", group.layout.value_dim,
+                                                      group.layout.key_dim - group.layout.value_dim)
+                                        : fmt::format("{} heads, key {}, value {}", group.layout.kv_heads,
+                                                      group.layout.key_dim, group.layout.value_dim),
+                    NameOf(group.layout.type),
+                    group.window ? fmt::format("window {} tokens", *group.window) : "every token", group.block_bytes());
   }
   return text;
 }

@@ -1,33 +1,30 @@
 #include "layers/decoder_layer.h"
 
+#include "layers/row_ops.h"
+
 namespace gannet {
-namespace {
-
-void Normalize(const RmsNormSpec& spec, const std::vector<float>& weight, const StepContext& step) {
-  const int64_t hidden = static_cast<int64_t>(weight.size());
-  step.kernels.rms_norm({.x = step.buffers.hidden.data(),
-                         .x_stride = hidden,
-                         .out = step.buffers.normed.data(),
-                         .out_stride = hidden,
-                         .rows = step.batch.rows(),
-                         .groups = 1,
-                         .dim = hidden,
-                         .weight = weight.data(),
-                         .epsilon = static_cast<float>(spec.epsilon)},
-                        step.pool);
-}
-
-}  // namespace
 
 void DecoderLayer::Forward(const StepContext& step, const KvPages& pages) const {
-  Normalize(spec.norm, mixer_norm, step);
+  const float* hidden = step.buffers[Area::kHidden];
+  float* normed = step.buffers[Area::kNormed];
+  const int64_t width = static_cast<int64_t>(mixer_norm.size());
+  Normalize(step, spec.norm, mixer_norm, hidden, width, normed, width);
   std::visit(
-      [&](const GroupedAttention& attention) {
-        GroupedAttentionForward(attention, std::get<GroupedAttentionWeights>(mixer), step, pages, kv_group, rope);
+      [&](const auto& kind) {
+        using Kind = std::decay_t<decltype(kind)>;
+        using Weights =
+            std::conditional_t<std::is_same_v<Kind, LatentAttention>, LatentAttentionWeights, GroupedAttentionWeights>;
+        MixerForward(kind, std::get<Weights>(mixer), step, {pages, kv_group, rope});
       },
       spec.mixer);
-  Normalize(spec.norm, ffn_norm, step);
-  std::visit([&](const DenseFfn& dense) { DenseFfnForward(dense, std::get<DenseFfnWeights>(ffn), step); }, spec.ffn);
+  Normalize(step, spec.norm, ffn_norm, hidden, width, normed, width);
+  std::visit(
+      [&](const auto& kind) {
+        using Kind = std::decay_t<decltype(kind)>;
+        using Weights = std::conditional_t<std::is_same_v<Kind, MoeFfn>, MoeFfnWeights, DenseFfnWeights>;
+        FfnForward(kind, std::get<Weights>(ffn), step);
+      },
+      spec.ffn);
 }
 
 }  // namespace gannet

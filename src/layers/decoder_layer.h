@@ -33,20 +33,52 @@ struct Linear {
 struct GroupedAttentionWeights {
   Linear q, k, v, o;
   std::vector<float> q_norm, k_norm;  // [key_dim] or empty
+  std::vector<float> sinks;           // [query_heads] or empty
+  Linear gate;                        // without a weight when the spec has no gate
+};
+struct LatentAttentionWeights {
+  Linear q_down;                   // without a query bottleneck none,
+  std::vector<float> q_down_norm;  // empty,
+  Linear q;                        // and from hidden
+  Linear kv_down;
+  std::vector<float> latent_norm;
+  // Per head: latent -> key and value, and nope -> latent for queries of generated rows.
+  std::vector<Linear> key_up, value_up, key_up_t;
+  Linear o;
+  Linear gate;
 };
 struct DenseFfnWeights {
   Linear gate, up, down;
 };
+struct MoeFfnWeights {
+  Linear router;
+  std::vector<float> correction;  // [experts] or empty
+  std::vector<DenseFfnWeights> experts;
+  DenseFfnWeights shared;
+};
 
-// Reads normed, adds to hidden. `pages` is this layer's cache, `group` its cache group, `rope` its rotary embedding in
-// Batch::ropes (unused without one).
-void GroupedAttentionForward(const GroupedAttention& spec, const GroupedAttentionWeights& weights,
-                             const StepContext& step, const KvPages& pages, size_t group, size_t rope);
-void DenseFfnForward(const DenseFfn& spec, const DenseFfnWeights& weights, const StepContext& step);
+// Where a layer finds its keys: its memory, its cache group, its rotary embedding in Batch::ropes (unused without one).
+struct LayerCache {
+  const KvPages& pages;
+  size_t group = 0;
+  size_t rope = 0;
+};
+
+// Each reads normed and adds to hidden.
+void MixerForward(const GroupedAttention& spec, const GroupedAttentionWeights& weights, const StepContext& step,
+                  const LayerCache& cache);
+void MixerForward(const LatentAttention& spec, const LatentAttentionWeights& weights, const StepContext& step,
+                  const LayerCache& cache);
+void FfnForward(const DenseFfn& spec, const DenseFfnWeights& weights, const StepContext& step);
+void FfnForward(const MoeFfn& spec, const MoeFfnWeights& weights, const StepContext& step);
+
+// Multiplies Area::kAttention by activation(gate of normed).
+void GateForward(const AttentionGate& spec, const Linear& weights, int64_t heads, int64_t value_dim,
+                 const StepContext& step);
 
 // Weights of a kind stand in the same order as the kinds of the spec.
-using MixerWeights = std::variant<GroupedAttentionWeights>;
-using FfnWeights = std::variant<DenseFfnWeights>;
+using MixerWeights = std::variant<GroupedAttentionWeights, LatentAttentionWeights>;
+using FfnWeights = std::variant<DenseFfnWeights, MoeFfnWeights>;
 
 struct DecoderLayer {
   LayerSpec spec;

@@ -1,80 +1,54 @@
 #include "layers/decoder_layer.h"
+#include "layers/row_ops.h"
 
 namespace gannet {
-namespace {
 
-void NormalizeHeads(float* x, int64_t heads, const RmsNormSpec& spec, const std::vector<float>& weight,
-                    const StepContext& step) {
-  const int64_t dim = static_cast<int64_t>(weight.size());
-  step.kernels.rms_norm({.x = x,
-                         .x_stride = heads * dim,
-                         .out = x,
-                         .out_stride = heads * dim,
-                         .rows = step.batch.rows(),
-                         .groups = heads,
-                         .dim = dim,
-                         .weight = weight.data(),
-                         .epsilon = static_cast<float>(spec.epsilon)},
-                        step.pool);
-}
-
-void Rotate(float* x, int64_t heads, const GroupedAttention& spec, const BatchRope& table, const StepContext& step) {
-  step.kernels.rope({.x = x,
-                     .x_stride = heads * spec.key_dim,
-                     .rows = step.batch.rows(),
-                     .heads = heads,
-                     .head_dim = spec.key_dim,
-                     .offset = spec.rope->offset,
-                     .dims = spec.rope->dims,
-                     .pairing = spec.rope->pairing,
-                     .cos = table.cos.data(),
-                     .sin = table.sin.data()},
-                    step.pool);
-}
-
-}  // namespace
-
-void GroupedAttentionForward(const GroupedAttention& spec, const GroupedAttentionWeights& weights,
-                             const StepContext& step, const KvPages& pages, size_t group, size_t rope) {
-  Buffers& b = step.buffers;
-  const int64_t rows = step.batch.rows();
+void MixerForward(const GroupedAttention& spec, const GroupedAttentionWeights& weights, const StepContext& step,
+                  const LayerCache& cache) {
+  float* q = step.buffers[Area::kQ];
+  float* k = step.buffers[Area::kK];
+  float* v = step.buffers[Area::kV];
+  float* attention = step.buffers[Area::kAttention];
   const int64_t hidden = weights.o.weight->rows();
   const int64_t q_width = spec.query_heads * spec.key_dim;
   const int64_t k_width = spec.kv_heads * spec.key_dim;
   const int64_t v_width = spec.kv_heads * spec.value_dim;
   const int64_t out_width = spec.query_heads * spec.value_dim;
 
-  const MatmulTarget projections[] = {weights.q.To(b.q.data(), q_width), weights.k.To(b.k.data(), k_width),
-                                      weights.v.To(b.v.data(), v_width)};
-  step.kernels.matmul({b.normed.data(), hidden, rows, hidden, projections}, step.pool);
+  const MatmulTarget projections[] = {weights.q.To(q, q_width), weights.k.To(k, k_width), weights.v.To(v, v_width)};
+  Multiply(step, step.buffers[Area::kNormed], hidden, projections);
   if (spec.qk_norm) {
-    NormalizeHeads(b.q.data(), spec.query_heads, *spec.qk_norm, weights.q_norm, step);
-    NormalizeHeads(b.k.data(), spec.kv_heads, *spec.qk_norm, weights.k_norm, step);
+    Normalize(step, *spec.qk_norm, weights.q_norm, q, q_width, q, q_width, spec.query_heads);
+    Normalize(step, *spec.qk_norm, weights.k_norm, k, k_width, k, k_width, spec.kv_heads);
   }
   if (spec.rope) {
-    Rotate(b.q.data(), spec.query_heads, spec, step.batch.ropes[rope], step);
-    Rotate(b.k.data(), spec.kv_heads, spec, step.batch.ropes[rope], step);
+    const BatchRope& table = step.batch.ropes[cache.rope];
+    Rotate(step, *spec.rope, table, q, spec.query_heads, spec.key_dim, spec.rope->offset);
+    Rotate(step, *spec.rope, table, k, spec.kv_heads, spec.key_dim, spec.rope->offset);
   }
-  const BatchGroup& view = step.batch.groups[group];
-  step.kernels.store_kv({.keys = b.k.data(),
+  const BatchGroup& view = step.batch.groups[cache.group];
+  step.kernels.store_kv({.keys = k,
                          .key_stride = k_width,
-                         .values = b.v.data(),
+                         .values = v,
                          .value_stride = v_width,
                          .slots = view.slots,
-                         .pages = pages},
+                         .pages = cache.pages},
                         step.pool);
-  step.kernels.attention({.q = b.q.data(),
+  step.kernels.attention({.q = q,
                           .q_stride = q_width,
-                          .out = b.attention.data(),
+                          .out = attention,
                           .out_stride = out_width,
                           .query_heads = spec.query_heads,
                           .scale = static_cast<float>(spec.scale),
-                          .pages = pages,
+                          .pages = cache.pages,
                           .sequences = view.sequences,
-                          .spans = view.spans},
+                          .spans = view.spans,
+                          .sinks = weights.sinks.empty() ? nullptr : weights.sinks.data(),
+                          .value_scale = static_cast<float>(spec.value_scale)},
                          step.pool);
-  const MatmulTarget output[] = {weights.o.To(b.hidden.data(), hidden, /*accumulate=*/true)};
-  step.kernels.matmul({b.attention.data(), out_width, rows, out_width, output}, step.pool);
+  if (spec.gate) GateForward(*spec.gate, weights.gate, spec.query_heads, spec.value_dim, step);
+  const MatmulTarget output[] = {weights.o.To(step.buffers[Area::kHidden], hidden, /*accumulate=*/true)};
+  Multiply(step, attention, out_width, output);
 }
 
 }  // namespace gannet

@@ -1,6 +1,7 @@
 // Scratch of one step, sized once by the workspace plan.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -36,16 +37,37 @@ class FloatBuffer {
   std::unique_ptr<float[], Free> data_;
 };
 
-// Rows of a step between operations; widths are the workspace plan's.
+// What lies between the operations of a step. Widths are in floats, of a row unless said otherwise.
+enum class Area {
+  kHidden,     // the residual stream
+  kNormed,     // input of a mixer or feed-forward
+  kQ,          // query heads * key width
+  kK,          // kv heads * key width; latent and rotated key part
+  kV,          // kv heads * value width
+  kQDown,      // query bottleneck
+  kAbsorbed,   // heads * (latent + rope): queries of generated rows in the latent space
+  kLatentOut,  // heads * latent: their attention output
+  kAttention,  // heads * value width
+  kGate,       // of the attention output
+  kCarry,      // softmax states between pieces of keys
+  kFfnGate,    // width of a dense or shared feed-forward
+  kFfnUp,
+  kRouter,      // experts
+  kExpertGate,  // chosen experts * their width
+  kExpertUp,
+  kExpertOut,     // chosen experts * hidden
+  kPieceLatents,  // of a token of a piece: latent + rope
+  kPieceKeys,     // of a token of a piece: heads * key width
+  kPieceValues,   // of a token of a piece: heads * value width
+  kPiecePages,    // of a token of a piece: its place in cache blocks, in floats
+  kCount,
+};
+inline constexpr size_t kAreas = static_cast<size_t>(Area::kCount);
+constexpr bool IsOfPiece(Area area) { return area >= Area::kPieceLatents; }
+
 struct Buffers {
-  FloatBuffer hidden;     // [rows, hidden] the residual stream
-  FloatBuffer normed;     // [rows, hidden]
-  FloatBuffer q;          // [rows, query_heads * key_dim]
-  FloatBuffer k;          // [rows, kv_heads * key_dim]
-  FloatBuffer v;          // [rows, kv_heads * value_dim]
-  FloatBuffer attention;  // [rows, query_heads * value_dim]
-  FloatBuffer gate;       // [rows, ffn width]
-  FloatBuffer up;         // [rows, ffn width]
+  std::array<FloatBuffer, kAreas> areas;
+  float* operator[](Area area) { return areas[static_cast<size_t>(area)].data(); }
 };
 
 }  // namespace gannet

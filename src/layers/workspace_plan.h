@@ -1,28 +1,26 @@
 // Memory a step needs between its operations: a pure function of the spec, maxima over the layers.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 
+#include "layers/workspace.h"
 #include "spec/layer_spec.h"
 
 namespace gannet {
 
-// Floats per row (one token of a step), but `logits`, which only rows that are sampled need.
 struct WorkspacePlan {
-  int64_t hidden = 0;     // residual stream
-  int64_t normed = 0;     // input of a projection
-  int64_t q = 0;          // query_heads * key_dim
-  int64_t k = 0;          // kv_heads * key_dim
-  int64_t v = 0;          // kv_heads * value_dim
-  int64_t attention = 0;  // query_heads * value_dim
-  int64_t gate = 0;       // ffn width
-  int64_t up = 0;         // ffn width
-  int64_t logits = 0;     // vocabulary
+  std::array<int64_t, kAreas> widths{};  // floats per row of a step, or per token of a piece (IsOfPiece)
+  int64_t logits = 0;                    // floats per sampled row: the vocabulary
 
-  int64_t floats_per_row() const { return hidden + normed + q + k + v + attention + gate + up; }
+  int64_t& operator[](Area area) { return widths[static_cast<size_t>(area)]; }
+  int64_t operator[](Area area) const { return widths[static_cast<size_t>(area)]; }
+  int64_t floats_per_row() const;
+  // Floats of one area for a step of at most `rows` rows.
+  int64_t floats(Area area, int64_t rows) const;
   // Bytes of a step of at most `rows` rows, `logit_rows` of them sampled.
-  int64_t bytes(int64_t rows, int64_t logit_rows) const { return 4 * (rows * floats_per_row() + logit_rows * logits); }
+  int64_t bytes(int64_t rows, int64_t logit_rows) const;
 };
 WorkspacePlan PlanWorkspace(const ModelSpec& spec);
 std::string Describe(const WorkspacePlan& plan);  // one line, ended

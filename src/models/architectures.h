@@ -10,6 +10,10 @@ namespace gannet {
 ModelSpec ResolveLlama(const ModelSource& source, ConfigReader& reader);
 ModelSpec ResolveLlamaGguf(const ModelSource& source, ConfigReader& reader);
 ModelSpec ResolveQwen3(const ModelSource& source, ConfigReader& reader);
+ModelSpec ResolveQwen3Moe(const ModelSource& source, ConfigReader& reader);
 ModelSpec ResolveQwen3Gguf(const ModelSource& source, ConfigReader& reader);
+ModelSpec ResolveDeepseekV3(const ModelSource& source, ConfigReader& reader);
+ModelSpec ResolveGlm4MoeLite(const ModelSource& source, ConfigReader& reader);
+ModelSpec ResolveGlm4Moe(const ModelSource& source, ConfigReader& reader);
 
 }  // namespace gannet

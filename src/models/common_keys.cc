@@ -49,7 +49,7 @@ DenseFfn ReadHfDenseFfn(ConfigReader& reader, bool biases) {
   DenseFfn ffn;
   ffn.width = reader.Required<int64_t>("intermediate_size");
   reader.Expect("hidden_act", {"silu", "swish"});
-  ffn.activation = Activation::kSilu;
+  ffn.activation = {};
   ffn.biases = biases;
   return ffn;
 }

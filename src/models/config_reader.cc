@@ -40,6 +40,11 @@ bool ConfigReader::Has(std::string_view key) const {
   return value && !value->is_null();
 }
 
+bool ConfigReader::IsList(std::string_view key) const {
+  const Json* value = config_.Find(key);
+  return value && value->is_array();
+}
+
 bool ConfigReader::IsZero(std::string_view key) const {
   const Json* value = config_.Find(key);
   return value && value->is_number() && value->as_double() == 0;
@@ -94,6 +99,22 @@ std::optional<std::vector<std::string>> ConfigReader::Find<std::vector<std::stri
   for (const Json& item : value->as_array()) {
     if (!item.is_string()) Fail(key, fmt::format("must be a list of strings, but holds {}", Short(item)));
     list.push_back(item.as_string());
+  }
+  return list;
+}
+
+template <>
+std::optional<std::vector<int64_t>> ConfigReader::Find<std::vector<int64_t>>(std::string_view key, IntRange range) {
+  const Json* value = Read(key);
+  if (!value) return std::nullopt;
+  if (!value->is_array()) Fail(key, fmt::format("must be a list of whole numbers, not {}", Short(*value)));
+  std::vector<int64_t> list;
+  for (const Json& item : value->as_array()) {
+    const std::optional<int64_t> number = item.is_number() ? item.as_int() : std::nullopt;
+    if (!number || *number < range.min || *number > range.max) {
+      Fail(key, fmt::format("must hold whole numbers from {} to {}, but holds {}", range.min, range.max, Short(item)));
+    }
+    list.push_back(*number);
   }
   return list;
 }

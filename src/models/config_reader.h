@@ -36,7 +36,7 @@ class ConfigReader {
   ConfigReader(const Json& config, std::string file, ConfigNotes& notes);
 
   // T: int64_t (kWidth unless `range` says otherwise), double (finite and positive), bool, std::string,
-  // std::vector<std::string>. A null counts as absent.
+  // std::vector<std::string>, std::vector<int64_t> (each within `range`). A null counts as absent.
   template <typename T>
   T Required(std::string_view key, IntRange range = kWidth);
   template <typename T>
@@ -48,6 +48,7 @@ class ConfigReader {
 
   bool Has(std::string_view key) const;     // present and not null; does not count as reading
   bool IsZero(std::string_view key) const;  // present and the number 0; does not count as reading
+  bool IsList(std::string_view key) const;  // present and a list; does not count as reading
   // The key is absent, null, or one of the values.
   void Expect(std::string_view key, std::initializer_list<Json> allowed);
   // Keys that do not change the maths, and why.

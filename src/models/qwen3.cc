@@ -1,8 +1,11 @@
 // Qwen3, dense (arXiv 2505.09388): per-head RMS norm on queries and keys, windows on some layers.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "models/architectures.h"
 #include "models/common_keys.h"
+#include "models/expert_keys.h"
 #include "models/rope.h"
 
 namespace gannet {
@@ -58,6 +61,45 @@ ModelSpec ResolveQwen3(const ModelSource&, ConfigReader& reader) {
     attention.window = window;
     frame.spec.layers.push_back(LayerSpec{attention, ffn, PreNormResidual{}, frame.norm});
   }
+  return frame.spec;
+}
+
+// Qwen3 with experts: a softmax router without corrections or shared experts.
+ModelSpec ResolveQwen3Moe(const ModelSource&, ConfigReader& reader) {
+  ModelFrame frame = ReadHfFrame(reader, "qwen3_moe");
+  const int64_t heads = reader.Required<int64_t>("num_attention_heads");
+  const int64_t head_dim = reader.Has("head_dim")
+                               ? reader.Required<int64_t>("head_dim")
+                               : DivideExactly(reader, "hidden_size", frame.spec.hidden, "num_attention_heads", heads);
+  GroupedAttention attention =
+      HfGroupedAttention(reader, heads, reader.Required<int64_t>("num_key_value_heads"), head_dim);
+  attention.rope = ReadHfRope(reader, head_dim, frame.spec.max_positions, {});
+  attention.qk_norm = frame.norm;
+  const bool biased = reader.Optional<bool>("attention_bias", false);
+  attention.biases = {.q = biased, .k = biased, .v = biased, .o = biased};
+  const DenseFfn dense = ReadHfDenseFfn(reader, false);
+  MoeFfn moe;
+  const std::string_view experts_key = reader.Has("num_local_experts") ? "num_local_experts" : "num_experts";
+  moe.router.experts = reader.Required<int64_t>(experts_key);
+  moe.router.chosen = reader.Required<int64_t>("num_experts_per_tok");
+  if (moe.router.chosen > moe.router.experts) {
+    reader.Fail("num_experts_per_tok",
+                fmt::format("is {}, but there are {} experts", moe.router.chosen, moe.router.experts));
+  }
+  reader.Expect("num_experts", {moe.router.experts});
+  moe.router.scoring = RouterSpec::Scoring::kSoftmax;
+  moe.router.normalize = reader.Optional<bool>("norm_topk_prob", false);
+  moe.expert_width = reader.Required<int64_t>("moe_intermediate_size");
+  const int64_t step = reader.Optional<int64_t>("decoder_sparse_step", 1);
+  const auto dense_layers = reader.Find<std::vector<int64_t>>("mlp_only_layers", IntRange{0, 10000});
+  const std::vector<std::optional<int64_t>> windows = Windows(reader, frame.layer_count);
+  for (int64_t layer = 0; layer < frame.layer_count; ++layer) {
+    attention.window = windows[static_cast<size_t>(layer)];
+    const bool named = dense_layers && std::ranges::find(*dense_layers, layer) != dense_layers->end();
+    const bool sparse = !named && (layer + 1) % step == 0;
+    frame.spec.layers.push_back({attention, sparse ? Ffn(moe) : Ffn(dense), PreNormResidual{}, frame.norm});
+  }
+  IgnoreExpertHousekeeping(reader);
   return frame.spec;
 }
 

@@ -18,6 +18,10 @@ struct Architecture {
 constexpr Architecture kArchitectures[] = {
     {Dialect::kHuggingFace, "LlamaForCausalLM", ResolveLlama},
     {Dialect::kHuggingFace, "Qwen3ForCausalLM", ResolveQwen3},
+    {Dialect::kHuggingFace, "Qwen3MoeForCausalLM", ResolveQwen3Moe},
+    {Dialect::kHuggingFace, "DeepseekV3ForCausalLM", ResolveDeepseekV3},
+    {Dialect::kHuggingFace, "Glm4MoeLiteForCausalLM", ResolveGlm4MoeLite},
+    {Dialect::kHuggingFace, "Glm4MoeForCausalLM", ResolveGlm4Moe},
     {Dialect::kGguf, "llama", ResolveLlamaGguf},
     {Dialect::kGguf, "qwen3", ResolveQwen3Gguf},
 };

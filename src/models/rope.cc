@@ -126,7 +126,7 @@ RopeSpec ReadHfRope(ConfigReader& reader, int64_t head_dim, int64_t max_position
   spec.theta = theta.value_or(10000);
   if (spec.theta <= 1) reader.Fail("rope_theta", fmt::format("is {}, but must be above 1", spec.theta));
 
-  const double partial = OneOf(reader, rope, "partial_rotary_factor").value_or(1);
+  const double partial = OneOf(reader, rope, "partial_rotary_factor").value_or(options.default_partial);
   if (partial != 1 && !options.partial) {
     reader.Fail("partial_rotary_factor", fmt::format("is {}, but this architecture turns whole heads", partial));
   }
@@ -135,6 +135,11 @@ RopeSpec ReadHfRope(ConfigReader& reader, int64_t head_dim, int64_t max_position
 
   const std::string type = RopeType(*rope);
   if (type == "default") return spec;
+  if (options.factorless_is_unscaled && !rope->Has("factor")) {
+    rope->Ignore({"factor", "original_max_position_embeddings", "beta_fast", "beta_slow", "mscale", "mscale_all_dim"},
+                 "no factor: nothing is scaled");
+    return spec;
+  }
   if (type == "linear") {
     spec.scaling = RopeLinear{FactorOf(*rope)};
   } else if (type == "llama3") {
@@ -146,6 +151,17 @@ RopeSpec ReadHfRope(ConfigReader& reader, int64_t head_dim, int64_t max_position
                fmt::format("is \"{}\", but only default, linear, llama3 and yarn are served", type));
   }
   return spec;
+}
+
+double YarnScoreFactor(ConfigReader& reader, const RopeSpec& rope) {
+  const auto* yarn = std::get_if<RopeYarn>(&rope.scaling);
+  if (!yarn || yarn->factor <= 1) return 1;
+  ConfigReader* scaling = reader.Nested("rope_scaling");
+  if (!scaling) scaling = reader.Nested("rope_parameters");
+  const double mscale = NonNegative(*scaling, "mscale_all_dim");
+  if (mscale == 0) return 1;
+  const double m = 0.1 * mscale * std::log(yarn->factor) + 1;
+  return m * m;
 }
 
 RopeSpec ReadGgufRope(ConfigReader& reader, const ModelSource& source, const std::string& prefix, int64_t head_dim,

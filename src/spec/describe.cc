@@ -9,7 +9,9 @@ namespace {
 
 using Parts = std::vector<std::pair<std::string, std::string>>;
 
-std::string Words(const RmsNormSpec& norm) { return fmt::format("rms, epsilon {}", norm.epsilon); }
+std::string Words(const RmsNormSpec& norm) {
+  return fmt::format("rms, epsilon {}{}", norm.epsilon, norm.unit_offset ? ", weight + 1" : "");
+}
 
 std::string Words(const RopeScaling& scaling) {
   return std::visit(Overloaded{
@@ -35,6 +37,46 @@ std::string Words(const RopeSpec& rope) {
                      rope.pairing == RopePairing::kHalves ? "halves" : "interleaved", Words(rope.scaling));
 }
 
+std::string_view Words(Activation activation) {
+  switch (activation) {
+    case Activation::kSilu:
+      return "silu";
+    case Activation::kClampedSilu:
+      return "clamped silu";
+    case Activation::kClampedSwiglu:
+      return "clamped swiglu";
+    case Activation::kSigmoid:
+      return "sigmoid";
+    case Activation::kScaledSoftsign:
+      return "scaled softsign";
+    case Activation::kShiftedSoftsign:
+      return "shifted softsign";
+  }
+  return "?";
+}
+
+std::string Words(const ActivationSpec& activation) {
+  std::string text(Words(activation.kind));
+  if (activation.limit != 0) text += fmt::format(", limit {}", activation.limit);
+  if (activation.alpha != 0) text += fmt::format(", alpha {}", activation.alpha);
+  return text;
+}
+
+std::string Words(const std::optional<AttentionGate>& gate) {
+  if (!gate) return "none";
+  return fmt::format("{} of every {}{}", Words(gate->activation),
+                     gate->per == AttentionGate::Per::kElement ? "element" : "head", gate->bias ? ", bias" : "");
+}
+
+// The names whose flags are set, with spaces between.
+std::string Chosen(std::initializer_list<std::pair<bool, std::string_view>> flags) {
+  std::string text;
+  for (const auto& [set, name] : flags) {
+    if (set) text += fmt::format("{}{}", text.empty() ? "" : " ", name);
+  }
+  return text.empty() ? "none" : text;
+}
+
 void AddParts(const GroupedAttention& attention, Parts& parts) {
   parts.emplace_back("mixer", fmt::format("grouped attention, {} query heads over {}, key {}, value {}, scale {}",
                                           attention.query_heads, attention.kv_heads, attention.key_dim,
@@ -42,20 +84,25 @@ void AddParts(const GroupedAttention& attention, Parts& parts) {
   parts.emplace_back("rope", attention.rope ? Words(*attention.rope) : "none");
   parts.emplace_back("window", attention.window ? fmt::format("{} tokens", *attention.window) : "none");
   parts.emplace_back("qk norm", attention.qk_norm ? Words(*attention.qk_norm) : "none");
-  std::string biases;
-  if (attention.biases.q) biases += " q";
-  if (attention.biases.k) biases += " k";
-  if (attention.biases.v) biases += " v";
-  if (attention.biases.o) biases += " o";
-  parts.emplace_back("biases", biases.empty() ? "none" : biases.substr(1));
+  const AttentionBiases& biases = attention.biases;
+  parts.emplace_back("biases", Chosen({{biases.q, "q"}, {biases.k, "k"}, {biases.v, "v"}, {biases.o, "o"}}));
+  if (attention.sinks) parts.emplace_back("sinks", "one logit per query head");
+  if (attention.value_scale != 1) parts.emplace_back("value scale", fmt::format("{}", attention.value_scale));
+  if (attention.gate) parts.emplace_back("gate", Words(attention.gate));
 }
 
-std::string Words(Activation activation) {
-  switch (activation) {
-    case Activation::kSilu:
-      return "silu";
-  }
-  return "?";
+void AddParts(const LatentAttention& attention, Parts& parts) {
+  parts.emplace_back(
+      "mixer",
+      fmt::format("latent attention, {} heads, query rank {}, latent {}, key {} + {} rotated, value {}, scale {}",
+                  attention.heads,
+                  attention.query_rank ? fmt::format("{}", *attention.query_rank) : std::string("none"),
+                  attention.latent_rank, attention.nope_dim, attention.rope_dim, attention.value_dim, attention.scale));
+  parts.emplace_back("rope", Words(attention.rope));
+  parts.emplace_back("latent norm", Words(attention.latent_norm));
+  const LatentBiases& biases = attention.biases;
+  parts.emplace_back("biases", Chosen({{biases.q_a, "q_a"}, {biases.kv_a, "kv_a"}, {biases.o, "o"}}));
+  if (attention.gate) parts.emplace_back("gate", Words(attention.gate));
 }
 
 void AddParts(const DenseFfn& ffn, Parts& parts) {
@@ -63,12 +110,31 @@ void AddParts(const DenseFfn& ffn, Parts& parts) {
       "ffn", fmt::format("dense, width {}, {}{}", ffn.width, Words(ffn.activation), ffn.biases ? ", biases" : ""));
 }
 
+void AddParts(const MoeFfn& ffn, Parts& parts) {
+  const RouterSpec& router = ffn.router;
+  parts.emplace_back("ffn", fmt::format("experts, {} of {}, width {}, {}{}", router.chosen, router.experts,
+                                        ffn.expert_width, Words(ffn.activation), ffn.expert_biases ? ", biases" : ""));
+  const std::string_view scoring = router.scoring == RouterSpec::Scoring::kSigmoid   ? "sigmoid"
+                                   : router.scoring == RouterSpec::Scoring::kSoftmax ? "softmax"
+                                                                                     : "softmax of the chosen";
+  std::string text(scoring);
+  if (router.bias) text += ", bias";
+  if (router.correction_bias) text += ", correction bias";
+  if (router.groups > 1) text += fmt::format(", best {} of {} groups", router.chosen_groups, router.groups);
+  if (router.normalize) text += fmt::format(", normalized by at least {}", router.min_sum);
+  if (router.scaling != 1) text += fmt::format(", times {}", router.scaling);
+  parts.emplace_back("router", text);
+  parts.emplace_back("shared expert", ffn.shared_width > 0
+                                          ? fmt::format("width {}, {}", ffn.shared_width, Words(ffn.shared_activation))
+                                          : "none");
+}
+
 }  // namespace
 
 Parts DescribeLayer(const LayerSpec& layer) {
   Parts parts;
-  std::visit(Overloaded{[&](const GroupedAttention& mixer) { AddParts(mixer, parts); }}, layer.mixer);
-  std::visit(Overloaded{[&](const DenseFfn& ffn) { AddParts(ffn, parts); }}, layer.ffn);
+  std::visit([&](const auto& mixer) { AddParts(mixer, parts); }, layer.mixer);
+  std::visit([&](const auto& ffn) { AddParts(ffn, parts); }, layer.ffn);
   std::visit(Overloaded{[&](const PreNormResidual&) { parts.emplace_back("residual", "pre-norm"); }}, layer.residual);
   parts.emplace_back("norm", Words(layer.norm));
   return parts;
@@ -89,6 +155,7 @@ std::string Describe(const ModelSpec& spec) {
                                  spec.layers.size(), spec.max_positions);
   text += fmt::format("final norm: {}\n", Words(spec.final_norm));
   text += fmt::format("lm head: {}\n", spec.tied_embeddings ? "the embedding" : "its own");
+  if (spec.draft_layers > 0) text += fmt::format("draft heads (MTP): {}, not run\n", spec.draft_layers);
   for (const LayerRun& run : LayerRuns(spec)) {
     text += run.first == run.last ? fmt::format("layer {}\n", run.first)
                                   : fmt::format("layers {}-{}\n", run.first, run.last);

@@ -15,6 +15,18 @@ LayerSpec Layer() {
 }
 GroupedAttention& Attention(LayerSpec& layer) { return std::get<GroupedAttention>(layer.mixer); }
 
+LatentAttention Latent(const std::function<void(LatentAttention&)>& change = {}) {
+  LatentAttention attention{.heads = 3, .latent_rank = 8, .nope_dim = 4, .rope_dim = 2, .value_dim = 4};
+  attention.rope = RopeSpec{.dims = 2};
+  if (change) change(attention);
+  return attention;
+}
+MoeFfn Experts(const std::function<void(MoeFfn&)>& change = {}) {
+  MoeFfn ffn{.router = {.experts = 8, .chosen = 2}, .expert_width = 10};
+  if (change) change(ffn);
+  return ffn;
+}
+
 // A field that a description leaves out would hide a difference between layers.
 TEST(Describe, EveryFieldOfALayerShows) {
   const std::function<void(LayerSpec&)> changes[] = {
@@ -52,6 +64,47 @@ TEST(Describe, EveryFieldOfALayerShows) {
       [](LayerSpec& l) { Attention(l).biases.k = true; },
       [](LayerSpec& l) { Attention(l).biases.v = true; },
       [](LayerSpec& l) { Attention(l).biases.o = true; },
+      [](LayerSpec& l) { Attention(l).sinks = true; },
+      [](LayerSpec& l) { Attention(l).value_scale = 0.5; },
+      [](LayerSpec& l) { Attention(l).gate = AttentionGate{}; },
+      [](LayerSpec& l) { Attention(l).gate = AttentionGate{.per = AttentionGate::Per::kHead}; },
+      [](LayerSpec& l) { Attention(l).gate = AttentionGate{.activation = Activation::kScaledSoftsign}; },
+      [](LayerSpec& l) { Attention(l).gate = AttentionGate{.activation = Activation::kShiftedSoftsign}; },
+      [](LayerSpec& l) { Attention(l).gate = AttentionGate{.bias = true}; },
+      [](LayerSpec& l) { l.mixer = Latent(); },
+      [](LayerSpec& l) { l.mixer = Latent([](LatentAttention& a) { a.heads = 4; }); },
+      [](LayerSpec& l) { l.mixer = Latent([](LatentAttention& a) { a.query_rank = 4; }); },
+      [](LayerSpec& l) { l.mixer = Latent([](LatentAttention& a) { a.latent_rank = 4; }); },
+      [](LayerSpec& l) { l.mixer = Latent([](LatentAttention& a) { a.nope_dim = 5; }); },
+      [](LayerSpec& l) { l.mixer = Latent([](LatentAttention& a) { a.rope_dim = 4; }); },
+      [](LayerSpec& l) { l.mixer = Latent([](LatentAttention& a) { a.value_dim = 5; }); },
+      [](LayerSpec& l) { l.mixer = Latent([](LatentAttention& a) { a.scale = 0.5; }); },
+      [](LayerSpec& l) { l.mixer = Latent([](LatentAttention& a) { a.rope.theta = 2; }); },
+      [](LayerSpec& l) { l.mixer = Latent([](LatentAttention& a) { a.latent_norm.epsilon = 2; }); },
+      [](LayerSpec& l) { l.mixer = Latent([](LatentAttention& a) { a.biases.q_a = true; }); },
+      [](LayerSpec& l) { l.mixer = Latent([](LatentAttention& a) { a.biases.kv_a = true; }); },
+      [](LayerSpec& l) { l.mixer = Latent([](LatentAttention& a) { a.biases.o = true; }); },
+      [](LayerSpec& l) { l.mixer = Latent([](LatentAttention& a) { a.gate = AttentionGate{}; }); },
+      [](LayerSpec& l) { l.ffn = Experts(); },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.router.experts = 9; }); },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.router.chosen = 3; }); },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.router.scoring = RouterSpec::Scoring::kSoftmax; }); },
+      [](LayerSpec& l) {
+        l.ffn = Experts([](MoeFfn& f) { f.router.scoring = RouterSpec::Scoring::kSoftmaxOfChosen; });
+      },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.router.bias = true; }); },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.router.correction_bias = true; }); },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.router.groups = 2; }); },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.router.groups = f.router.chosen_groups = 2; }); },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.router.normalize = false; }); },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.router.min_sum = 1e-12; }); },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.router.scaling = 2; }); },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.expert_width = 2; }); },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.expert_biases = true; }); },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.shared_width = 3; }); },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.activation.limit = 3; }); },
+      [](LayerSpec& l) { l.ffn = Experts([](MoeFfn& f) { f.activation.alpha = 3; }); },
+      [](LayerSpec& l) { l.norm.unit_offset = true; },
       [](LayerSpec& l) { std::get<DenseFfn>(l.ffn).width = 81; },
       [](LayerSpec& l) { std::get<DenseFfn>(l.ffn).biases = true; },
       [](LayerSpec& l) { l.norm.epsilon = 1e-5; },

@@ -8,6 +8,8 @@
 #include <variant>
 #include <vector>
 
+#include "spec/tensor_names.h"
+
 namespace gannet {
 
 // ---- rotary position embedding (Su et al., arXiv 2104.09864) ----
@@ -56,10 +58,33 @@ struct RopeSpec {
 
 struct RmsNormSpec {  // x / sqrt(mean(x^2) + epsilon) * weight
   double epsilon = 1e-6;
+  bool unit_offset = false;  // the file stores weight - 1 (Gemma, Step)
+};
+
+// ---- activations ----
+
+enum class Activation {
+  kSilu,             // x sigmoid(x)
+  kClampedSilu,      // min(silu(x), limit); the factor beside it is clamped to [-limit, limit] (Step-3.5)
+  kClampedSwiglu,    // g sigmoid(alpha g), g = min(x, limit); beside it clamp(up, -limit, limit) + 1 (gpt-oss)
+  kSigmoid,          // of attention gates
+  kScaledSoftsign,   // 2 x / (1 + |x|)
+  kShiftedSoftsign,  // (x / (1 + |x|) + 1) / 2
+};
+struct ActivationSpec {
+  Activation kind = Activation::kSilu;
+  double limit = 0;  // of the clamped kinds
+  double alpha = 0;  // of kClampedSwiglu
 };
 
 // ---- mixers: what moves information between positions ----
 
+struct AttentionGate {  // attention output *= activation(W x (+ b)), before o_proj; x is the normed input of the layer
+  enum class Per { kElement, kHead };  // one value for every element of the output, or for every head
+  Per per = Per::kElement;
+  Activation activation = Activation::kSigmoid;
+  bool bias = false;
+};
 struct AttentionBiases {
   bool q = false, k = false, v = false, o = false;
 };
@@ -73,18 +98,67 @@ struct GroupedAttention {  // multi-head, grouped-query and multi-query attentio
   std::optional<int64_t> window = {};       // tokens: row p sees key j iff 0 <= p - j < window
   std::optional<RmsNormSpec> qk_norm = {};  // per head, over key_dim, before RoPE
   AttentionBiases biases = {};
+  bool sinks = false;      // a learned logit per query head joins the softmax and carries no value
+  double value_scale = 1;  // multiplies the attention output
+  std::optional<AttentionGate> gate = {};
 };
-using Mixer = std::variant<GroupedAttention>;
+
+struct LatentBiases {
+  bool q_a = false, kv_a = false, o = false;
+};
+// Multi-head latent attention (MLA, arXiv 2405.04434). The cache keeps a normed latent and one rotated key part, shared
+// by all heads. Prompt rows expand keys and values of every head from it; generated rows stay in the latent space
+// (absorbed form): which one is a row's own affair, never the batch's.
+struct LatentAttention {
+  int64_t heads = 0;
+  std::optional<int64_t> query_rank = {};  // queries come through a bottleneck of this width
+  int64_t latent_rank = 0;
+  int64_t nope_dim = 0;          // of a query or key head, not rotated; comes first
+  int64_t rope_dim = 0;          // of a query head, rotated; of the shared key part
+  int64_t value_dim = 0;         // of a value head
+  double scale = 1;              // multiplies the scores
+  RopeSpec rope = {};            // dims = rope_dim, offset 0: of the rotated part alone
+  RmsNormSpec latent_norm = {};  // of the query bottleneck and of the latent
+  LatentBiases biases = {};
+  std::optional<AttentionGate> gate = {};
+};
+using Mixer = std::variant<GroupedAttention, LatentAttention>;
 
 // ---- feed-forward ----
 
-enum class Activation { kSilu };
 struct DenseFfn {  // down(activation(gate x) * up x) (SwiGLU, arXiv 2002.05202)
   int64_t width = 0;
-  Activation activation = Activation::kSilu;
+  ActivationSpec activation = {};
   bool biases = false;
 };
-using Ffn = std::variant<DenseFfn>;
+
+struct RouterSpec {
+  // Scores of all experts -> weights of the chosen ones.
+  enum class Scoring {
+    kSigmoid,          // sigmoid(logits)
+    kSoftmax,          // softmax over all experts
+    kSoftmaxOfChosen,  // choose by logits, then softmax over the chosen (gpt-oss)
+  };
+  Scoring scoring = Scoring::kSigmoid;
+  int64_t experts = 0;
+  int64_t chosen = 0;            // per row
+  bool correction_bias = false;  // added to the scores for the choice alone (arXiv 2408.15664)
+  bool bias = false;             // of the logits
+  int64_t groups = 1;            // equal runs of experts; only the best `chosen_groups` of them count, a group's
+  int64_t chosen_groups = 1;     // score being the sum of its two best (arXiv 2412.19437)
+  bool normalize = true;         // weights of the chosen are divided by max(their sum, min_sum)
+  double min_sum = 1e-20;
+  double scaling = 1;  // multiplies the weights
+};
+struct MoeFfn {  // sum over the chosen experts of weight * expert(x), plus the shared expert
+  RouterSpec router = {};
+  int64_t expert_width = 0;
+  ActivationSpec activation = {};
+  bool expert_biases = false;
+  int64_t shared_width = 0;  // 0: no shared expert
+  ActivationSpec shared_activation = {};
+};
+using Ffn = std::variant<DenseFfn, MoeFfn>;
 
 // ---- a layer, a model ----
 
@@ -105,6 +179,8 @@ struct ModelSpec {
   RmsNormSpec final_norm;
   bool tied_embeddings = false;  // lm_head is the embedding matrix
   std::vector<LayerSpec> layers;
+  int64_t draft_layers = 0;  // MTP heads that a checkpoint may hold behind the last layer; not run
+  TensorNames tensors = {};  // how the checkpoint spells what the layers need
 };
 
 }  // namespace gannet

@@ -51,9 +51,10 @@ class Gannet:
             raise RuntimeError(f"`gannet {arguments[0]}` ended with {done.returncode}: {tail[0]}")
         return done.stdout
 
-    def logits(self, model, ids, kernels, chunk=None, threads=2):
+    def logits(self, model, ids, kernels, chunk=None, threads=2, prompt=None):
         self.npy.unlink(missing_ok=True)
         chunk = ["--chunk", chunk] if chunk else []
+        chunk += ["--prompt", prompt] if prompt else []
         self.run("logits", model, "--ids", ",".join(map(str, ids)), *chunk, "--threads", threads,
                  "--kernels", kernels, "--out", self.npy)
         return np.load(self.npy)
@@ -86,25 +87,28 @@ def check_tiny(gannet, folder, kernels, checks):
     for number, prompt in enumerate(golden["prompts"]):
         ids = prompt["ids"] + prompt["greedy"]
         rows = want[prompt["first_row"]:prompt["first_row"] + len(ids)]
-        first = None
-        for chunk in CHUNKS:
-            for threads in THREADS:
-                what = f"{folder.name} prompt {number} --kernels {kernels} --chunk {chunk or 'all'} --threads {threads}"
-                try:
-                    got = gannet.logits(folder, ids, kernels, chunk, threads)
-                except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as error:
-                    checks.check(False, f"{what}: {error}")
-                    continue
-                if not checks.check(got.shape == rows.shape and got.dtype == np.float32,
-                                    f"{what}: shape {got.shape} {got.dtype}, expected {rows.shape} float32"):
-                    continue
-                difference = np.abs(got - rows).max()
-                worst = max(worst, difference)
-                checks.check(difference < TOLERANCE, f"{what}: logits differ from the golden by {difference:.2e}")
-                if first is None:
-                    first = got
-                else:
-                    checks.check(got.tobytes() == first.tobytes(), f"{what}: other bits than the first run")
+        # All rows as prompt, then those after the prompt as generated ones: latent attention computes them differently.
+        for prompt_rows in (None, len(prompt["ids"])):
+            first = None
+            for chunk in CHUNKS:
+                for threads in THREADS:
+                    what = (f"{folder.name} prompt {number} --kernels {kernels} --chunk {chunk or 'all'} "
+                            f"--threads {threads} --prompt {prompt_rows or 'all'}")
+                    try:
+                        got = gannet.logits(folder, ids, kernels, chunk, threads, prompt_rows)
+                    except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+                        checks.check(False, f"{what}: {error}")
+                        continue
+                    if not checks.check(got.shape == rows.shape and got.dtype == np.float32,
+                                        f"{what}: shape {got.shape} {got.dtype}, expected {rows.shape} float32"):
+                        continue
+                    difference = np.abs(got - rows).max()
+                    worst = max(worst, difference)
+                    checks.check(difference < TOLERANCE, f"{what}: logits differ from the golden by {difference:.2e}")
+                    if first is None:
+                        first = got
+                    else:
+                        checks.check(got.tobytes() == first.tobytes(), f"{what}: other bits than the first run")
         for threads in THREADS:
             what = f"{folder.name} prompt {number} --kernels {kernels} --threads {threads}: greedy ids"
             try:

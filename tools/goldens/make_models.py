@@ -16,7 +16,8 @@ import sys
 import numpy as np
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import (AutoModelForCausalLM, DeepseekV3Config, Glm4MoeConfig, Glm4MoeLiteConfig, LlamaConfig,
+                          Qwen3Config, Qwen3MoeConfig)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "tests" / "goldens"
@@ -33,6 +34,21 @@ def llama(**options):
 
 def qwen3(**options):
     return Qwen3Config(**{**COMMON, **options})
+
+
+def latent(config_class, **options):
+    return config_class(**{**COMMON, "vocab_size": 83, "hidden_size": 40, "intermediate_size": 50,
+                           "moe_intermediate_size": 21, "rms_norm_eps": 1e-6, **options})
+
+
+def qwen3_moe(**options):
+    return Qwen3MoeConfig(**{**COMMON, "vocab_size": 83, "hidden_size": 40, "intermediate_size": 50,
+                             "moe_intermediate_size": 21, **options})
+
+
+def glm4_moe(**options):
+    return Glm4MoeConfig(**{**COMMON, "vocab_size": 83, "hidden_size": 40, "intermediate_size": 50,
+                            "moe_intermediate_size": 21, **options})
 
 
 # name -> (config, storage dtype, save_pretrained options, whether config.json is respelled as transformers 4 wrote it)
@@ -80,6 +96,51 @@ MODELS = {
         qwen3(vocab_size=97, hidden_size=33, intermediate_size=47, num_hidden_layers=2, num_attention_heads=3,
               num_key_value_heads=3, head_dim=22),
         torch.float16, {}, False),
+    "glm4-moe-lite-f32": (
+        latent(Glm4MoeLiteConfig, num_hidden_layers=3, num_attention_heads=5, num_key_value_heads=5, q_lora_rank=24,
+               kv_lora_rank=18, qk_nope_head_dim=10, qk_rope_head_dim=6, v_head_dim=11, n_routed_experts=7,
+               num_experts_per_tok=3, n_shared_experts=1, routed_scaling_factor=1.8, first_k_dense_replace=1,
+               mlp_layer_types=["dense", "sparse", "sparse"], attention_bias=True),
+        torch.float32, {}, False),
+    "glm4-moe-lite-bf16": (
+        latent(Glm4MoeLiteConfig, num_hidden_layers=3, num_attention_heads=10, num_key_value_heads=10,
+               q_lora_rank=None, kv_lora_rank=32, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=12,
+               n_routed_experts=8, num_experts_per_tok=2, n_shared_experts=2, first_k_dense_replace=1,
+               mlp_layer_types=["sparse", "dense", "sparse"], norm_topk_prob=False),
+        torch.bfloat16, {}, True),
+    "deepseek-v3-yarn": (
+        latent(DeepseekV3Config, num_hidden_layers=3, num_attention_heads=3, num_key_value_heads=3, q_lora_rank=20,
+               kv_lora_rank=16, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=20, n_routed_experts=12,
+               num_experts_per_tok=4, n_shared_experts=1, n_group=4, topk_group=2, routed_scaling_factor=2.5,
+               first_k_dense_replace=1,
+               rope_parameters=dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, beta_fast=32.0, beta_slow=1.0,
+                                    mscale=1.0, mscale_all_dim=0.7, original_max_position_embeddings=64)),
+        torch.float32, {}, False),
+    "deepseek-v3-halves": (
+        latent(DeepseekV3Config, num_hidden_layers=2, num_attention_heads=20, num_key_value_heads=20, q_lora_rank=None,
+               kv_lora_rank=17, qk_nope_head_dim=6, qk_rope_head_dim=4, v_head_dim=5, n_routed_experts=6,
+               num_experts_per_tok=2, n_shared_experts=1, n_group=1, topk_group=1, first_k_dense_replace=1,
+               rope_interleave=False),
+        torch.bfloat16, {}, False),
+    "qwen3-moe-mixed": (
+        qwen3_moe(num_hidden_layers=4, num_attention_heads=6, num_key_value_heads=1, head_dim=10, num_experts=9,
+                  num_experts_per_tok=3, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[1],
+                  attention_bias=True),
+        torch.float32, {}, False),
+    "qwen3-moe-bf16": (
+        qwen3_moe(num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=1, head_dim=12, num_experts=5,
+                  num_experts_per_tok=2, norm_topk_prob=False, decoder_sparse_step=2),
+        torch.bfloat16, {}, False),
+    "glm4-moe-f32": (
+        glm4_moe(num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2, head_dim=16, n_routed_experts=8,
+                 num_experts_per_tok=2, n_shared_experts=1, n_group=2, topk_group=1, routed_scaling_factor=2.5,
+                 first_k_dense_replace=1, use_qk_norm=True, attention_bias=True),
+        torch.float32, {}, False),
+    "glm4-moe-bf16": (
+        glm4_moe(num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4, head_dim=12, n_routed_experts=6,
+                 num_experts_per_tok=3, n_shared_experts=2, first_k_dense_replace=1, rms_norm_eps=1e-5,
+                 norm_topk_prob=False),
+        torch.bfloat16, {}, True),
 }
 
 
@@ -89,15 +150,20 @@ def randomize(model, seed):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if name.endswith("norm.weight"):
+            if name.endswith(("norm.weight", "layernorm.weight")):
                 value = 1.0 + 0.25 * noise
             elif name.endswith("bias"):
                 value = 0.3 * noise
+            elif parameter.dim() == 3:  # experts [experts, out, in]
+                value = 1.3 / parameter.shape[2] ** 0.5 * noise
             elif name.endswith(("embed_tokens.weight", "lm_head.weight")):
                 value = 0.4 * noise
             else:
                 value = 1.3 / parameter.shape[1] ** 0.5 * noise
             parameter.copy_(value)
+        for name, buffer in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                buffer.copy_(0.2 * torch.randn(buffer.shape, generator=generator))
 
 
 def respell(folder):
@@ -128,8 +194,10 @@ def greedy(model, prompt):
 
 
 def compute(folder, seed):
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-    precise = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager",
+                                                 experts_implementation="eager").eval()
+    precise = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager",
+                                                 experts_implementation="eager").eval()
     rng = np.random.default_rng(seed)
     prompts, rows, drift = [], [], 0.0
     for length in PROMPT_LENGTHS:
@@ -149,7 +217,7 @@ def make(name):
     folder = OUT / name
     for seed in range(1, 500):
         shutil.rmtree(folder, ignore_errors=True)
-        model = (LlamaForCausalLM if config.model_type == "llama" else Qwen3ForCausalLM)(config)
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
         randomize(model, seed)
         model.to(dtype).save_pretrained(folder, **options)
         (folder / "generation_config.json").unlink(missing_ok=True)

@@ -30,9 +30,11 @@ constexpr int kMaxRun = 4;  // lines that share a pass over a block
 constexpr int Wide(int lines) { return kLanes == 16 || lines == 1 ? 4 : lines == 2 ? 2 : 1; }
 
 struct Shape {
-  int64_t key_dim;
+  int64_t key_dim;       // of a line of q; padded to 16 for latent rows
   int64_t value_dim;     // padded to 16
+  int64_t value_stride;  // elements between the values of two tokens
   int64_t state_floats;  // of one line
+  bool latent;
 };
 
 // scores[r][16 c ...] = q[r] . keys for C groups of 16 tokens from group c.
@@ -62,6 +64,23 @@ HWY_INLINE void ScoreGroups(const Shape& shape, const float* q, const T* keys, i
   }
 }
 
+// scores[r][j] = q[r] . row j of a latent block, for tokens [from, to).
+template <typename T, int R>
+HWY_INLINE void ScoreRows(const Shape& shape, const float* q, const T* rows, int64_t from, int64_t to, float* scores) {
+  for (int64_t j = from; j < to; ++j) {
+    F32x16 sum[R];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) sum[r] = Broadcast(0);
+    for (int64_t d = 0; d < shape.key_dim; d += 16) {
+      const F32x16 key = Load(rows + j * shape.value_stride + d);
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) sum[r] = MulAdd(Load(q + r * shape.key_dim + d), key, sum[r]);
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) scores[r * kBlockTokens + j] = SumOfLanes(sum[r]);
+  }
+}
+
 // state[r] = state[r] * factor[r] + sum over tokens [from, to) of scores[r] * values, for C groups of 16 dims.
 template <typename T, int R, int C>
 HWY_INLINE void AddValues(const Shape& shape, const float* scores, const float* factors, const T* values, int64_t from,
@@ -77,7 +96,7 @@ HWY_INLINE void AddValues(const Shape& shape, const float* scores, const float* 
   for (int64_t j = from; j < to; ++j) {
     F32x16 value[C];
 #pragma GCC unroll 4
-    for (int i = 0; i < C; ++i) value[i] = Load(values + j * shape.value_dim + 16 * (c + i));
+    for (int i = 0; i < C; ++i) value[i] = Load(values + j * shape.value_stride + 16 * (c + i));
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
       const F32x16 factor = Broadcast(scores[r * kBlockTokens + j]);
@@ -125,8 +144,12 @@ HWY_NOINLINE void BlockStep(const Shape& shape, const float* q, const T* keys, c
   constexpr int kWide = Wide(R);
   const int64_t last_group = (to + 15) / 16;
   int64_t c = from / 16;
-  for (; c + kWide <= last_group; c += kWide) ScoreGroups<T, R, kWide>(shape, q, keys, c, scores);
-  for (; c < last_group; ++c) ScoreGroups<T, R, 1>(shape, q, keys, c, scores);
+  if (shape.latent) {
+    ScoreRows<T, R>(shape, q, keys, from, to, scores);
+  } else {
+    for (; c + kWide <= last_group; c += kWide) ScoreGroups<T, R, kWide>(shape, q, keys, c, scores);
+    for (; c < last_group; ++c) ScoreGroups<T, R, 1>(shape, q, keys, c, scores);
+  }
   for (int r = 0; r < R; ++r) {
     factors[r] = Soften(scores + r * kBlockTokens, from, to, states + r * shape.state_floats);
   }
@@ -181,17 +204,28 @@ Lines LinesOf(const AttentionArgs& args, const AttentionTask& task) {
 
 Shape ShapeOf(const KvLayout& layout) {
   const int64_t padded = PaddedValueDim(layout);
-  return {layout.key_dim, padded, kStateHeader + padded};
+  return {layout.latent ? PaddedKeyDim(layout) : layout.key_dim, padded, ValueStride(layout), kStateHeader + padded,
+          layout.latent};
 }
 
 void WriteOutput(const AttentionArgs& args, const Shape& shape, const Lines& lines, int64_t line, float* state) {
   const int64_t value_dim = args.pages.layout.value_dim;
   float* out = args.out + lines.row(line) * args.out_stride + lines.head(line) * value_dim;
-  const float inverse = state[1] == 0 ? 0.0f : 1.0f / state[1];
+  float inverse = state[1] == 0 ? 0.0f : args.value_scale / state[1];
+  if (args.sinks && state[1] != 0) {
+    const float sink = args.sinks[lines.head(line)];
+    const float largest = std::max(state[0], sink);
+    const float kept = ExpOf(state[0] - largest);
+    inverse = kept * args.value_scale / (state[1] * kept + ExpOf(sink - largest));
+  }
   for (int64_t i = kStateHeader; i < shape.state_floats; i += 16) {
     Store(Mul(Load(state + i), Broadcast(inverse)), state + i);
   }
   std::copy_n(state + kStateHeader, value_dim, out);
+}
+
+float* CarryOf(const Lines& lines, const Shape& shape, int64_t line) {
+  return lines.args.carry + (lines.row(line) * lines.args.query_heads + lines.head(line)) * shape.state_floats;
 }
 
 // Tokens of block `index` that the line sees, as offsets in the block.
@@ -249,18 +283,26 @@ template <typename T>
 void RunOf(const AttentionArgs& args, const AttentionTask& task) {
   const Shape shape = ShapeOf(args.pages.layout);
   const Lines lines = LinesOf(args, task);
+  const int64_t key_dim = args.pages.layout.key_dim;
   static thread_local Scratch memory;
   const int64_t state_floats = task.lines * shape.state_floats;
   float* total = memory.Floats(2 * state_floats + task.lines * shape.key_dim);
   float* states = total + state_floats;
   float* q = states + state_floats;
   for (int64_t line = 0; line < task.lines; ++line) {
-    const float* from = args.q + lines.row(line) * args.q_stride + lines.head(line) * shape.key_dim;
-    for (int64_t d = 0; d < shape.key_dim; ++d) q[line * shape.key_dim + d] = from[d] * args.scale;
+    const float* from = args.q + lines.row(line) * args.q_stride + lines.head(line) * key_dim;
+    float* to = q + line * shape.key_dim;
+    for (int64_t d = 0; d < key_dim; ++d) to[d] = from[d] * args.scale;
+    std::fill(to + key_dim, to + shape.key_dim, 0.0f);
   }
   if (task.states) return RunPiece<T>(lines, shape, q, task.first_piece, task.states);
   for (int64_t line = 0; line < task.lines; ++line) {
-    std::fill_n(total + line * shape.state_floats, shape.state_floats, 0.0f);
+    float* state = total + line * shape.state_floats;
+    if (args.carry) {
+      std::copy_n(CarryOf(lines, shape, line), shape.state_floats, state);
+    } else {
+      std::fill_n(state, shape.state_floats, 0.0f);
+    }
   }
   for (int64_t piece = 0; piece < task.pieces; ++piece) {
     RunPiece<T>(lines, shape, q, task.first_piece + piece, states);
@@ -269,7 +311,9 @@ void RunOf(const AttentionArgs& args, const AttentionTask& task) {
     }
   }
   for (int64_t line = 0; line < task.lines; ++line) {
-    WriteOutput(args, shape, lines, line, total + line * shape.state_floats);
+    float* state = total + line * shape.state_floats;
+    if (args.carry) std::copy_n(state, shape.state_floats, CarryOf(lines, shape, line));
+    WriteOutput(args, shape, lines, line, state);
   }
 }
 

@@ -64,7 +64,7 @@ void RunAttention(const AttentionArgs& args, ThreadPool& pool, const AttentionLe
   }
 
   // Too few tasks for the threads: one task per piece, and a merge.
-  if (static_cast<int64_t>(tasks.size()) < wanted && pool.size() > 1) {
+  if (static_cast<int64_t>(tasks.size()) < wanted && pool.size() > 1 && !args.carry) {
     const int64_t state = kStateHeader + PaddedValueDim(layout);
     int64_t floats = 0;
     for (const AttentionTask& task : tasks) floats += task.pieces > 1 ? task.pieces * task.lines * state : 0;

@@ -96,24 +96,76 @@ void TurnInterleaved(float* x, int64_t pairs, const float* c, const float* s) {
   }
 }
 
-// silu(x) = x / (1 + e^-x), with e = exp(-|x|) so that nothing overflows: x / (1 + e), or x e / (1 + e) for x < 0.
-HWY_INLINE F32x16 Silu(const F32x16& x) {
+// sigmoid(x) times `factor`, with e = exp(-|x|) so that nothing overflows: factor / (1 + e), or factor e / (1 + e) for
+// x < 0.
+HWY_INLINE F32x16 SigmoidTimes(const F32x16& x, const F32x16& factor) {
   F32x16 minus;
   GANNET_EACH_PART minus.part[i] = hn::Neg(hn::Abs(x.part[i]));
   const F32x16 e = ExpOfNegative(minus);
   F32x16 above;
   GANNET_EACH_PART {
     const auto negative = hn::Lt(x.part[i], hn::Zero(FloatTag()));
-    above.part[i] = hn::Mul(x.part[i], hn::IfThenElse(negative, e.part[i], hn::Set(FloatTag(), 1.0f)));
+    above.part[i] = hn::Mul(factor.part[i], hn::IfThenElse(negative, e.part[i], hn::Set(FloatTag(), 1.0f)));
   }
   return Div(above, Add(Broadcast(1), e));
 }
+HWY_INLINE F32x16 AtMost(const F32x16& x, float limit) {
+  F32x16 out;
+  GANNET_EACH_PART out.part[i] = hn::Min(x.part[i], hn::Set(FloatTag(), limit));
+  return out;
+}
+HWY_INLINE F32x16 Clamp(const F32x16& x, float limit) { return Max(AtMost(x, limit), Broadcast(-limit)); }
 
-void Activate(const float* gate, const float* up, float* out, int64_t width) {
-  for (int64_t i = 0; i < width; i += 16) {
-    const int64_t left = width - i;
-    StoreSome(Mul(Silu(LoadSome(gate + i, left)), LoadSome(up + i, left)), out + i, left);
+struct Silu {
+  HWY_INLINE F32x16 operator()(const F32x16& gate, const F32x16& up) const { return Mul(SigmoidTimes(gate, gate), up); }
+};
+struct ClampedSilu {
+  float limit;
+  HWY_INLINE F32x16 operator()(const F32x16& gate, const F32x16& up) const {
+    return Mul(AtMost(SigmoidTimes(gate, gate), limit), Clamp(up, limit));
   }
+};
+struct ClampedSwiglu {
+  float limit;
+  float alpha;
+  HWY_INLINE F32x16 operator()(const F32x16& gate, const F32x16& up) const {
+    const F32x16 g = AtMost(gate, limit);
+    return Mul(SigmoidTimes(Mul(g, Broadcast(alpha)), g), Add(Clamp(up, limit), Broadcast(1)));
+  }
+};
+struct Sigmoid {
+  HWY_INLINE F32x16 operator()(const F32x16& gate, const F32x16& up) const { return SigmoidTimes(gate, up); }
+};
+struct Softsign {  // (x / (1 + |x|) + shift) * scale
+  float shift;
+  float scale;
+  HWY_INLINE F32x16 operator()(const F32x16& gate, const F32x16& up) const {
+    const F32x16 soft = Div(gate, Add(Broadcast(1), Abs(gate)));
+    return Mul(Mul(Add(soft, Broadcast(shift)), Broadcast(scale)), up);
+  }
+};
+
+template <typename Act>
+void ActivateRows(const GatedActivationArgs& args, const Act& act, ThreadPool& pool) {
+  ForRows(args.rows, args.width, pool, [&](int64_t row) HWY_ATTR {
+    const float* gate = args.gate + row * args.gate_stride;
+    const float* up = args.up + row * args.up_stride;
+    float* out = args.out + row * args.out_stride;
+    if (args.gate_repeat == 1) {
+      for (int64_t i = 0; i < args.width; i += 16) {
+        const int64_t left = args.width - i;
+        StoreSome(act(LoadSome(gate + i, left), LoadSome(up + i, left)), out + i, left);
+      }
+      return;
+    }
+    for (int64_t first = 0; first < args.width; first += args.gate_repeat, ++gate) {
+      const F32x16 same = Broadcast(*gate);
+      for (int64_t i = 0; i < args.gate_repeat; i += 16) {
+        const int64_t left = args.gate_repeat - i;
+        StoreSome(act(same, LoadSome(up + first + i, left)), out + first + i, left);
+      }
+    }
+  });
 }
 
 }  // namespace
@@ -139,13 +191,20 @@ void Rope(const RopeArgs& args, ThreadPool& pool) {
 }
 
 void GatedActivation(const GatedActivationArgs& args, ThreadPool& pool) {
-  switch (args.activation) {
+  const float limit = static_cast<float>(args.activation.limit);
+  switch (args.activation.kind) {
     case Activation::kSilu:
-      ForRows(args.rows, args.width, pool, [&](int64_t row) HWY_ATTR {
-        Activate(args.gate + row * args.gate_stride, args.up + row * args.up_stride, args.out + row * args.out_stride,
-                 args.width);
-      });
-      break;
+      return ActivateRows(args, Silu(), pool);
+    case Activation::kClampedSilu:
+      return ActivateRows(args, ClampedSilu{limit}, pool);
+    case Activation::kClampedSwiglu:
+      return ActivateRows(args, ClampedSwiglu{limit, static_cast<float>(args.activation.alpha)}, pool);
+    case Activation::kSigmoid:
+      return ActivateRows(args, Sigmoid(), pool);
+    case Activation::kScaledSoftsign:
+      return ActivateRows(args, Softsign{0, 2}, pool);
+    case Activation::kShiftedSoftsign:
+      return ActivateRows(args, Softsign{1, 0.5f}, pool);
   }
 }
 

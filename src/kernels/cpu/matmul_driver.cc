@@ -27,56 +27,83 @@ struct Part {  // consecutive tiles of one target
   int64_t count;
 };
 
-// The rows of x as the leaves want them: tiles of kRowTile rows, one after another.
+// The rows of one job as the leaves want them: tiles of kRowTile rows, one after another.
 struct Rows {
-  const std::byte* quantized = nullptr;
-  const float* floats = nullptr;
+  const MatmulArgs* args = nullptr;
+  std::byte* quantized = nullptr;
+  float* floats = nullptr;
   int64_t m = 0;
   int64_t k = 0;
   int64_t blocks() const { return k / kQuantBlock; }
   int64_t tiles() const { return (m + kRowTile - 1) / kRowTile; }
   int rows_in(int64_t tile) const { return static_cast<int>(std::min<int64_t>(kRowTile, m - tile * kRowTile)); }
-  const std::byte* quantized_tile(int64_t tile) const {
-    return quantized + tile * kRowTile * blocks() * kQuantizedBytes;
+  std::byte* quantized_tile(int64_t tile) const { return quantized + tile * kRowTile * blocks() * kQuantizedBytes; }
+  float* float_tile(int64_t tile) const { return floats + tile * kRowTile * k; }
+  const float* row(int64_t i) const {
+    return args->x + (args->gather.empty() ? i : args->gather[static_cast<size_t>(i)]) * args->x_stride;
   }
-  const float* float_tile(int64_t tile) const { return floats + tile * kRowTile * k; }
 };
 
 const PackedTiles& TilesOf(const MatmulTarget& target) { return *static_cast<const PackedTiles*>(target.weight); }
 
-Rows PrepareRows(const MatmulArgs& args, ThreadPool& pool, const Int8Leaves& int8) {
-  Rows rows;
-  rows.m = args.m;
-  rows.k = args.k;
-  bool wants_int8 = false;
-  bool wants_floats = false;
-  for (const MatmulTarget& target : args.targets) (TilesOf(target).int8() ? wants_int8 : wants_floats) = true;
+void PrepareTile(const Rows& rows, int64_t tile, const Int8Leaves& int8) {
+  const int count = rows.rows_in(tile);
+  for (int r = 0; r < count; ++r) {
+    const float* x = rows.row(tile * kRowTile + r);
+    if (rows.quantized) int8.quantize_row(x, rows.blocks(), r, count, rows.quantized_tile(tile));
+    if (rows.floats) {
+      float* to = rows.float_tile(tile) + r;
+      for (int64_t i = 0; i < rows.k; ++i) to[i * count] = x[i];
+    }
+  }
+}
+
+// The rows of every job, prepared in one region.
+void PrepareRows(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8Leaves& int8, std::vector<Rows>& all) {
+  struct Tile {
+    size_t job;
+    int64_t tile;
+  };
   static thread_local Scratch quantized_memory;
   static thread_local Scratch float_memory;
-  std::byte* quantized = wants_int8 ? quantized_memory.Get(args.m * rows.blocks() * kQuantizedBytes) : nullptr;
-  float* floats = wants_floats ? float_memory.Floats(args.m * args.k) : nullptr;
-  rows.quantized = quantized;
-  rows.floats = floats;
-
-  const auto prepare = [&](int64_t tile, int) {
-    const int count = rows.rows_in(tile);
-    for (int r = 0; r < count; ++r) {
-      const float* x = args.x + (tile * kRowTile + r) * args.x_stride;
-      if (quantized) {
-        int8.quantize_row(x, rows.blocks(), r, count, quantized + (rows.quantized_tile(tile) - rows.quantized));
-      }
-      if (floats) {
-        float* to = floats + tile * kRowTile * args.k + r;
-        for (int64_t i = 0; i < args.k; ++i) to[i * count] = x[i];
-      }
+  static thread_local std::vector<Tile> tile_memory;
+  std::vector<Tile>& tiles = tile_memory;
+  tiles.clear();
+  all.clear();
+  int64_t quantized_bytes = 0;
+  int64_t float_count = 0;
+  int64_t values = 0;
+  std::vector<std::pair<int64_t, int64_t>> places;  // of each job, -1 where it has none
+  for (const MatmulArgs& args : jobs) {
+    Rows rows{.args = &args, .m = args.targets.empty() ? 0 : std::max<int64_t>(args.m, 0), .k = args.k};
+    bool wants_int8 = false;
+    bool wants_floats = false;
+    for (const MatmulTarget& target : args.targets) {
+      GANNET_ASSERT(target.weight->cols() == args.k, "the targets of a matmul have the K of its rows");
+      (TilesOf(target).int8() ? wants_int8 : wants_floats) = true;
     }
-  };
-  if (args.m * args.k <= kSerialValues) {
-    for (int64_t tile = 0; tile < rows.tiles(); ++tile) prepare(tile, 0);
-  } else {
-    pool.ParallelFor(rows.tiles(), prepare);
+    places.emplace_back(wants_int8 ? quantized_bytes : -1, wants_floats ? float_count : -1);
+    if (wants_int8) quantized_bytes += (rows.m * rows.blocks() * kQuantizedBytes + 63) / 64 * 64;
+    if (wants_floats) float_count += (rows.m * rows.k + 15) / 16 * 16;
+    values += rows.m * rows.k;
+    for (int64_t tile = 0; tile < rows.tiles(); ++tile) tiles.push_back({all.size(), tile});
+    all.push_back(rows);
   }
-  return rows;
+  std::byte* quantized = quantized_bytes > 0 ? quantized_memory.Get(quantized_bytes) : nullptr;
+  float* floats = float_count > 0 ? float_memory.Floats(float_count) : nullptr;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (quantized && places[i].first >= 0) all[i].quantized = quantized + places[i].first;
+    if (floats && places[i].second >= 0) all[i].floats = floats + places[i].second;
+  }
+  const Tile* const first = tiles.data();
+  const Rows* const jobs_rows = all.data();
+  const auto prepare = [&](int64_t i, int) { PrepareTile(jobs_rows[first[i].job], first[i].tile, int8); };
+  const int64_t count = static_cast<int64_t>(tiles.size());
+  if (values <= kSerialValues) {
+    for (int64_t i = 0; i < count; ++i) prepare(i, 0);
+  } else {
+    pool.ParallelFor(count, prepare);
+  }
 }
 
 // Sums [rows][kTileRows] into the output: columns [first, first + count) of rows from `row`.
@@ -90,6 +117,13 @@ void Finish(const MatmulTarget& target, const float* sums, int64_t row, int64_t 
     }
   }
 }
+
+struct Task {
+  const Rows* x;
+  Part part;
+  int64_t first_row_tile;
+  int64_t row_tiles;
+};
 
 void RunPart(const Part& part, const Rows& x, int64_t first_row_tile, int64_t row_tiles, const Int8Leaves& int8,
              const FloatLeaves& floats) {
@@ -129,39 +163,41 @@ void RunPart(const Part& part, const Rows& x, int64_t first_row_tile, int64_t ro
 
 }  // namespace
 
-void RunMatmul(const MatmulArgs& args, ThreadPool& pool, const Int8Leaves& int8, const FloatLeaves& floats) {
-  if (args.m <= 0) return;
+void RunMatmul(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8Leaves& int8, const FloatLeaves& floats) {
+  static thread_local std::vector<Rows> rows_memory;
+  static thread_local std::vector<Task> task_memory;
+  std::vector<Rows>& rows = rows_memory;
+  std::vector<Task>& tasks = task_memory;
+  PrepareRows(jobs, pool, int8, rows);
+  tasks.clear();
   int64_t columns = 0;
-  for (const MatmulTarget& target : args.targets) {
-    GANNET_ASSERT(target.weight->cols() == args.k, "the targets of a matmul have the K of its rows");
-    columns += target.weight->rows();
+  for (const Rows& x : rows) {
+    for (const MatmulTarget& target : x.args->targets) columns += x.m > 0 ? target.weight->rows() : 0;
   }
-  const Rows x = PrepareRows(args, pool, int8);
-
-  static thread_local std::vector<Part> part_memory;
-  std::vector<Part>& parts = part_memory;
-  parts.clear();
   const int64_t wanted = pool.size() == 1 ? 1 : pool.size() * kTasksPerThread;
   const int64_t columns_per_part = std::max<int64_t>(1, (columns + wanted - 1) / wanted);
-  for (const MatmulTarget& target : args.targets) {
-    const PackedTiles& weight = TilesOf(target);
-    const int64_t tiles = weight.tiles();
-    if (tiles == 0) continue;
-    const int64_t count = std::clamp<int64_t>((weight.rows() + columns_per_part / 2) / columns_per_part, 1, tiles);
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t first = i * tiles / count;
-      parts.push_back({&target, first, (i + 1) * tiles / count - first});
+  for (const Rows& x : rows) {
+    if (x.m == 0) continue;
+    const int64_t row_bytes = x.floats ? x.k * 4 : x.blocks() * kQuantizedBytes;
+    const int64_t tile_bytes = kRowTile * std::max<int64_t>(row_bytes, 1);
+    const int64_t step = std::clamp<int64_t>(kRowBytes / tile_bytes, 2, kMaxRowTiles);
+    for (int64_t row_tile = 0; row_tile < x.tiles(); row_tile += step) {
+      for (const MatmulTarget& target : x.args->targets) {
+        const int64_t tiles = TilesOf(target).tiles();
+        if (tiles == 0) continue;
+        const int64_t parts =
+            std::clamp<int64_t>((target.weight->rows() + columns_per_part / 2) / columns_per_part, 1, tiles);
+        for (int64_t i = 0; i < parts; ++i) {
+          const int64_t first = i * tiles / parts;
+          const Part part{&target, first, (i + 1) * tiles / parts - first};
+          tasks.push_back({&x, part, row_tile, std::min(step, x.tiles() - row_tile)});
+        }
+      }
     }
   }
-  const int64_t row_bytes = x.floats ? args.k * 4 : x.blocks() * kQuantizedBytes;
-  const int64_t tile_bytes = kRowTile * std::max<int64_t>(row_bytes, 1);
-  const int64_t row_tiles_per_task = std::clamp<int64_t>(kRowBytes / tile_bytes, 2, kMaxRowTiles);
-  const int64_t row_tasks = (x.tiles() + row_tiles_per_task - 1) / row_tiles_per_task;
-  const int64_t part_count = static_cast<int64_t>(parts.size());
-  const Part* const all_parts = parts.data();
-  pool.ParallelFor(row_tasks * part_count, [&](int64_t index, int) {
-    const int64_t first = index / part_count * row_tiles_per_task;
-    RunPart(all_parts[index % part_count], x, first, std::min(row_tiles_per_task, x.tiles() - first), int8, floats);
+  const Task* const first = tasks.data();
+  pool.ParallelFor(static_cast<int64_t>(tasks.size()), [&](int64_t i, int) {
+    RunPart(first[i].part, *first[i].x, first[i].first_row_tile, first[i].row_tiles, int8, floats);
   });
 }
 

@@ -6,6 +6,6 @@
 
 namespace gannet {
 
-void RunMatmul(const MatmulArgs& args, ThreadPool& pool, const Int8Leaves& int8, const FloatLeaves& floats);
+void RunMatmul(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8Leaves& int8, const FloatLeaves& floats);
 
 }  // namespace gannet

@@ -97,7 +97,8 @@ void PackedTiles::PackFloatTile(int64_t index) {
   for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
     const std::byte* from = weight_.row(index * kTileRows + r);
     std::byte* to = tile(index) + r * size;
-    for (int64_t k = 0; k < cols(); ++k) std::memcpy(to + k * kTileRows * size, from + k * size, size);
+    const int64_t step = weight_.dense() ? size : weight_.col_bytes;
+    for (int64_t k = 0; k < cols(); ++k) std::memcpy(to + k * kTileRows * size, from + k * step, size);
   }
 }
 

@@ -57,6 +57,13 @@ void StoreSlot(const KvStoreArgs& args, int64_t row) {
   std::byte* block = args.pages.block(slot / kBlockTokens);
   const int64_t token = slot % kBlockTokens;
   const float* keys = args.keys + row * args.key_stride;
+  if (layout.latent) {
+    T* to = reinterpret_cast<T*>(block) + token * PaddedKeyDim(layout);
+    StoreRow(keys, layout.key_dim, to, 1);
+    std::memset(static_cast<void*>(to + layout.key_dim), 0,
+                static_cast<size_t>(PaddedKeyDim(layout) - layout.key_dim) * sizeof(T));
+    return;
+  }
   const float* values = args.values + row * args.value_stride;
   for (int64_t head = 0; head < layout.kv_heads; ++head) {
     T* key = reinterpret_cast<T*>(block + KeyOffset(layout, head)) + token;

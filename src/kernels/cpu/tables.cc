@@ -22,8 +22,8 @@ std::unique_ptr<PackedMatrix> Pack(const Weight& weight, ThreadPool& pool) {
   return PackTiles(weight, kName, pool);
 }
 template <const Int8Leaves* kInt8, const FloatLeaves* kFloat>
-void Matmul(const MatmulArgs& args, ThreadPool& pool) {
-  RunMatmul(args, pool, *kInt8, *kFloat);
+void Matmul(std::span<const MatmulArgs> jobs, ThreadPool& pool) {
+  RunMatmul(jobs, pool, *kInt8, *kFloat);
 }
 template <const AttentionLeaves* kLeaves>
 void Attention(const AttentionArgs& args, ThreadPool& pool) {

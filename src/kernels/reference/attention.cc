@@ -35,12 +35,29 @@ struct Address {  // of key and value elements of one kv head
   const KvLayout& layout;
   int64_t head;
   int64_t key(int64_t dim, int64_t token) const {
+    if (layout.latent) return (token * PaddedKeyDim(layout) + dim) * BytesOf(layout.type);
     return KeyOffset(layout, head) + (dim * kBlockTokens + token) * BytesOf(layout.type);
   }
   int64_t value(int64_t dim, int64_t token) const {
-    return ValueOffset(layout, head) + (token * PaddedValueDim(layout) + dim) * BytesOf(layout.type);
+    return ValueOffset(layout, head) + (token * ValueStride(layout) + dim) * BytesOf(layout.type);
   }
 };
+
+// Softmax states [maximum, sum, ..., values] of earlier keys and of these become one, here and there.
+void MergeCarry(float* state, double& largest, double& total, std::vector<double>& sums) {
+  float* values = state + 16;
+  if (state[1] > 0) {
+    const double most = total > 0 ? std::max<double>(largest, state[0]) : static_cast<double>(state[0]);
+    const double now = total > 0 ? std::exp(largest - most) : 0;
+    const double before = std::exp(state[0] - most);
+    total = total * now + state[1] * before;
+    for (size_t d = 0; d < sums.size(); ++d) sums[d] = sums[d] * now + values[d] * before;
+    largest = most;
+  }
+  state[0] = total > 0 ? static_cast<float>(largest) : 0.0f;
+  state[1] = static_cast<float>(total);
+  for (size_t d = 0; d < sums.size(); ++d) values[d] = static_cast<float>(sums[d]);
+}
 
 void AttendRow(const AttentionArgs& args, const AttentionSequence& sequence, int64_t row, int64_t head) {
   const KvLayout& layout = args.pages.layout;
@@ -64,13 +81,27 @@ void AttendRow(const AttentionArgs& args, const AttentionSequence& sequence, int
   }
   double total = 0;
   for (double& weight : weights) total += weight = std::exp(weight - largest);
+  std::vector<double> sums(static_cast<size_t>(layout.value_dim), 0.0);
   for (int64_t d = 0; d < layout.value_dim; ++d) {
-    double sum = 0;
+    double& sum = sums[static_cast<size_t>(d)];
     for (int64_t j = span.begin; j < span.end; ++j) {
       sum +=
           weights[static_cast<size_t>(j - span.begin)] * Read(layout.type, block_of(j) + at.value(d, j % kBlockTokens));
     }
-    out[d] = weights.empty() ? 0.0f : static_cast<float>(sum / total);
+  }
+  if (args.carry) {
+    float* state = args.carry + (row * args.query_heads + head) * AttentionCarry(layout);
+    MergeCarry(state, largest, total, sums);
+  }
+  double divisor = total;
+  double kept = args.value_scale;
+  if (args.sinks && total > 0) {
+    const double most = std::max<double>(largest, args.sinks[head]);
+    kept *= std::exp(largest - most);
+    divisor = total * std::exp(largest - most) + std::exp(args.sinks[head] - most);
+  }
+  for (int64_t d = 0; d < layout.value_dim; ++d) {
+    out[d] = total > 0 ? static_cast<float>(sums[static_cast<size_t>(d)] * kept / divisor) : 0.0f;
   }
 }
 
@@ -82,6 +113,13 @@ void StoreKv(const KvStoreArgs& args, ThreadPool&) {
     std::byte* block = args.pages.block(args.slots[row] / kBlockTokens);
     const int64_t token = args.slots[row] % kBlockTokens;
     const float* keys = args.keys + static_cast<int64_t>(row) * args.key_stride;
+    if (layout.latent) {
+      for (int64_t d = 0; d < PaddedKeyDim(layout); ++d) {
+        const Address at{layout, 0};
+        Write(layout.type, block + at.key(d, token), d < layout.key_dim ? keys[d] : 0.0f);
+      }
+      continue;
+    }
     const float* values = args.values + static_cast<int64_t>(row) * args.value_stride;
     for (int64_t head = 0; head < layout.kv_heads; ++head) {
       const Address at{layout, head};

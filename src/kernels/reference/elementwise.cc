@@ -1,8 +1,35 @@
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/reference/reference.h"
 
 namespace gannet::reference {
+namespace {
+
+double Sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+
+double Activated(const ActivationSpec& activation, double gate, double up) {
+  const double limit = activation.limit;
+  switch (activation.kind) {
+    case Activation::kSilu:
+      return gate * Sigmoid(gate) * up;
+    case Activation::kClampedSilu:
+      return std::min(gate * Sigmoid(gate), limit) * std::clamp(up, -limit, limit);
+    case Activation::kClampedSwiglu: {
+      const double g = std::min(gate, limit);
+      return g * Sigmoid(activation.alpha * g) * (std::clamp(up, -limit, limit) + 1);
+    }
+    case Activation::kSigmoid:
+      return Sigmoid(gate) * up;
+    case Activation::kScaledSoftsign:
+      return 2 * gate / (1 + std::abs(gate)) * up;
+    case Activation::kShiftedSoftsign:
+      return (gate / (1 + std::abs(gate)) + 1) / 2 * up;
+  }
+  return 0;
+}
+
+}  // namespace
 
 void RmsNorm(const RmsNormArgs& args, ThreadPool&) {
   for (int64_t row = 0; row < args.rows; ++row) {
@@ -39,9 +66,9 @@ void Rope(const RopeArgs& args, ThreadPool&) {
 void GatedActivation(const GatedActivationArgs& args, ThreadPool&) {
   for (int64_t row = 0; row < args.rows; ++row) {
     for (int64_t i = 0; i < args.width; ++i) {
-      const double gate = args.gate[row * args.gate_stride + i];
+      const double gate = args.gate[row * args.gate_stride + i / args.gate_repeat];
       const double up = args.up[row * args.up_stride + i];
-      args.out[row * args.out_stride + i] = static_cast<float>(gate / (1.0 + std::exp(-gate)) * up);
+      args.out[row * args.out_stride + i] = static_cast<float>(Activated(args.activation, gate, up));
     }
   }
 }

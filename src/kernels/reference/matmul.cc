@@ -39,7 +39,9 @@ std::unique_ptr<PackedMatrix> Pack(const Weight& weight, ThreadPool&) {
   return std::make_unique<PlainMatrix>(weight);
 }
 
-void Matmul(const MatmulArgs& args, ThreadPool& pool) {
+namespace {
+
+void MatmulOne(const MatmulArgs& args, ThreadPool& pool) {
   for (const MatmulTarget& target : args.targets) {
     const Weight& weight = static_cast<const PlainMatrix*>(target.weight)->weight();
     GANNET_ASSERT(weight.cols == args.k, "the targets of a matmul have the K of its rows");
@@ -49,7 +51,8 @@ void Matmul(const MatmulArgs& args, ThreadPool& pool) {
       for (int64_t n = index * kRowsPerTask; n < std::min(weight.rows, (index + 1) * kRowsPerTask); ++n) {
         weight.dequantize_row(weight, n, row.data());
         for (int64_t m = 0; m < args.m; ++m) {
-          float value = Dot(args.x + m * args.x_stride, row.data(), args.k);
+          const int64_t from = args.gather.empty() ? m : args.gather[static_cast<size_t>(m)];
+          float value = Dot(args.x + from * args.x_stride, row.data(), args.k);
           if (target.bias) value += target.bias[n];
           float& out = target.out[m * target.out_stride + n];
           out = target.accumulate ? out + value : value;
@@ -57,6 +60,12 @@ void Matmul(const MatmulArgs& args, ThreadPool& pool) {
       }
     });
   }
+}
+
+}  // namespace
+
+void Matmul(std::span<const MatmulArgs> jobs, ThreadPool& pool) {
+  for (const MatmulArgs& args : jobs) MatmulOne(args, pool);
 }
 
 }  // namespace gannet::reference

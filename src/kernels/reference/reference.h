@@ -9,7 +9,7 @@ const Kernels& ReferenceKernels();
 
 namespace reference {
 std::unique_ptr<PackedMatrix> Pack(const Weight& weight, ThreadPool& pool);
-void Matmul(const MatmulArgs& args, ThreadPool& pool);
+void Matmul(std::span<const MatmulArgs> jobs, ThreadPool& pool);
 void StoreKv(const KvStoreArgs& args, ThreadPool& pool);
 void Attention(const AttentionArgs& args, ThreadPool& pool);
 void RmsNorm(const RmsNormArgs& args, ThreadPool& pool);

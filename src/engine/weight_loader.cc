@@ -1,0 +1,157 @@
+#include "engine/weight_loader.h"
+
+#include <cstring>
+
+#include "base/mapped_file.h"
+
+namespace gannet {
+namespace {
+
+std::vector<float> ReadVector(const Weight& weight) {
+  std::vector<float> values(static_cast<size_t>(weight.cols));
+  weight.dequantize_row(weight, 0, values.data());
+  return values;
+}
+
+void CopyRow(const Weight& weight, int64_t row, float* out) {
+  std::memcpy(out, weight.row(row), static_cast<size_t>(weight.cols) * sizeof(float));
+}
+
+}  // namespace
+
+Linear WeightLoader::Matrix(int layer, Slot weight, int index) {
+  Linear linear;
+  linear.weight = Pack(tensors_.Get(layer, weight, index));
+  return linear;
+}
+
+Linear WeightLoader::Matrix(int layer, Slot weight, Slot bias, int index) {
+  Linear linear = Matrix(layer, weight, index);
+  linear.bias = OptionalVector(layer, bias, index);
+  return linear;
+}
+
+std::unique_ptr<PackedMatrix> WeightLoader::Pack(const BoundTensor& bound) {
+  Weight weight = bound.weight;
+  std::unique_ptr<float[]> copy;
+  if (bound.transposed) {
+    // Exact: the blocks' values in fp32, turned.
+    const Weight& stored = bound.weight;
+    copy.reset(new float[static_cast<size_t>(stored.rows * stored.cols)]);
+    std::vector<float> row(static_cast<size_t>(stored.cols));
+    for (int64_t r = 0; r < stored.rows; ++r) {
+      stored.dequantize_row(stored, r, row.data());
+      for (int64_t c = 0; c < stored.cols; ++c)
+        copy[static_cast<size_t>(c * stored.rows + r)] = row[static_cast<size_t>(c)];
+    }
+    weight = {.storage = Storage::kF32,
+              .rows = stored.cols,
+              .cols = stored.rows,
+              .data = reinterpret_cast<const std::byte*>(copy.get()),
+              .row_bytes = stored.rows * static_cast<int64_t>(sizeof(float)),
+              .dequantize_row = CopyRow};
+  }
+  std::unique_ptr<PackedMatrix> packed = kernels_.pack(weight, pool_);
+  if (packed->owns_memory()) {
+    if (bound.weight.dense()) {
+      MappedFile::Release({bound.weight.data, static_cast<size_t>(bound.weight.bytes())});
+    }
+  } else if (copy) {
+    copies_.push_back(std::move(copy));
+  }
+  bytes_ += packed->bytes();
+  operations_ += 2 * packed->rows() * packed->cols();
+  Report();
+  return packed;
+}
+
+std::vector<float> WeightLoader::Norm(int layer, Slot slot, const RmsNormSpec& spec) {
+  std::vector<float> values = OptionalVector(layer, slot);
+  if (spec.unit_offset) {
+    for (float& value : values) value += 1;
+  }
+  return values;
+}
+
+std::vector<float> WeightLoader::OptionalVector(int layer, Slot slot, int index) {
+  const BoundTensor* bound = tensors_.Find(layer, slot, index);
+  return bound ? ReadVector(bound->weight) : std::vector<float>{};
+}
+
+MixerWeights WeightLoader::Mixer(int layer, const GroupedAttention& spec) {
+  GroupedAttentionWeights weights;
+  weights.q = Matrix(layer, Slot::kQ, Slot::kQBias);
+  weights.k = Matrix(layer, Slot::kK, Slot::kKBias);
+  weights.v = Matrix(layer, Slot::kV, Slot::kVBias);
+  weights.o = Matrix(layer, Slot::kO, Slot::kOBias);
+  if (spec.qk_norm) {
+    weights.q_norm = Norm(layer, Slot::kQNorm, *spec.qk_norm);
+    weights.k_norm = Norm(layer, Slot::kKNorm, *spec.qk_norm);
+  }
+  weights.sinks = OptionalVector(layer, Slot::kSinks);
+  if (spec.gate) weights.gate = Matrix(layer, Slot::kGate, Slot::kGateBias);
+  return weights;
+}
+
+MixerWeights WeightLoader::Mixer(int layer, const LatentAttention& spec) {
+  LatentAttentionWeights weights;
+  if (spec.query_rank) {
+    weights.q_down = Matrix(layer, Slot::kQDown, Slot::kQDownBias);
+    weights.q_down_norm = Norm(layer, Slot::kQDownNorm, spec.latent_norm);
+    weights.q = Matrix(layer, Slot::kQUp);
+  } else {
+    weights.q = Matrix(layer, Slot::kQ);
+  }
+  weights.kv_down = Matrix(layer, Slot::kKvDown, Slot::kKvDownBias);
+  weights.latent_norm = Norm(layer, Slot::kLatentNorm, spec.latent_norm);
+  for (int h = 0; h < static_cast<int>(spec.heads); ++h) {
+    weights.key_up.push_back(Matrix(layer, Slot::kKeyUp, h));
+    idle_bytes_ += weights.key_up.back().weight->bytes();  // only prompt rows read it
+    idle_operations_ += 2 * weights.key_up.back().weight->rows() * weights.key_up.back().weight->cols();
+    weights.key_up_t.push_back(Matrix(layer, Slot::kKeyUpT, h));
+    weights.value_up.push_back(Matrix(layer, Slot::kValueUp, h));
+  }
+  weights.o = Matrix(layer, Slot::kO, Slot::kOBias);
+  if (spec.gate) weights.gate = Matrix(layer, Slot::kGate, Slot::kGateBias);
+  return weights;
+}
+
+FfnWeights WeightLoader::Ffn(int layer, const DenseFfn&) {
+  DenseFfnWeights weights;
+  weights.gate = Matrix(layer, Slot::kFfnGate, Slot::kFfnGateBias);
+  weights.up = Matrix(layer, Slot::kFfnUp, Slot::kFfnUpBias);
+  weights.down = Matrix(layer, Slot::kFfnDown, Slot::kFfnDownBias);
+  return weights;
+}
+
+FfnWeights WeightLoader::Ffn(int layer, const MoeFfn& spec) {
+  MoeFfnWeights weights;
+  weights.router = Matrix(layer, Slot::kRouter, Slot::kRouterBias);
+  weights.correction = OptionalVector(layer, Slot::kRouterCorrection);
+  const int64_t bytes_before = bytes_;
+  const int64_t operations_before = operations_;
+  for (int e = 0; e < static_cast<int>(spec.router.experts); ++e) {
+    DenseFfnWeights& expert = weights.experts.emplace_back();
+    expert.gate = Matrix(layer, Slot::kExpertGate, Slot::kExpertGateBias, e);
+    expert.up = Matrix(layer, Slot::kExpertUp, Slot::kExpertUpBias, e);
+    expert.down = Matrix(layer, Slot::kExpertDown, Slot::kExpertDownBias, e);
+  }
+  const int64_t idle = spec.router.experts - spec.router.chosen;
+  idle_bytes_ += (bytes_ - bytes_before) / spec.router.experts * idle;
+  idle_operations_ += (operations_ - operations_before) / spec.router.experts * idle;
+  if (spec.shared_width > 0) {
+    weights.shared.gate = Matrix(layer, Slot::kSharedGate);
+    weights.shared.up = Matrix(layer, Slot::kSharedUp);
+    weights.shared.down = Matrix(layer, Slot::kSharedDown);
+  }
+  return weights;
+}
+
+void WeightLoader::Report() {
+  const auto now = std::chrono::steady_clock::now();
+  if (!progress_ || now - reported_ < std::chrono::milliseconds(200)) return;
+  reported_ = now;
+  progress_(bytes_, total_bytes_);
+}
+
+}  // namespace gannet

@@ -1,0 +1,106 @@
+// Mixture of experts: the rows of the whole step are gathered by expert, so that each expert's weights are read once.
+#include <algorithm>
+#include <vector>
+
+#include "layers/decoder_layer.h"
+#include "layers/router.h"
+#include "layers/row_ops.h"
+
+namespace gannet {
+namespace {
+
+// Row-expert pairs sorted by expert. Pair p of the sorted order has row rows[p]; the i-th choice of row r is at
+// place[r * chosen + i].
+struct Assignment {
+  std::vector<ChosenExpert> chosen;  // [rows * chosen]
+  std::vector<int32_t> rows;
+  std::vector<int32_t> place;
+  std::vector<int64_t> first;  // [experts + 1]
+};
+
+Assignment Assign(const RouterSpec& spec, const MoeFfnWeights& weights, const StepContext& step) {
+  const int64_t rows = step.batch.rows();
+  const int64_t experts = spec.experts;
+  const float* logits = step.buffers[Area::kRouter];
+  Assignment all;
+  all.chosen.resize(static_cast<size_t>(rows * spec.chosen));
+  step.pool.ParallelFor(rows, [&](int64_t row, int) {
+    Route(spec, {logits + row * experts, static_cast<size_t>(experts)}, weights.correction,
+          {all.chosen.data() + row * spec.chosen, static_cast<size_t>(spec.chosen)});
+  });
+  all.first.assign(static_cast<size_t>(experts) + 1, 0);
+  for (const ChosenExpert& choice : all.chosen) ++all.first[static_cast<size_t>(choice.expert) + 1];
+  for (size_t e = 1; e < all.first.size(); ++e) all.first[e] += all.first[e - 1];
+  std::vector<int64_t> next(all.first.begin(), all.first.end() - 1);
+  all.rows.resize(all.chosen.size());
+  all.place.resize(all.chosen.size());
+  for (size_t i = 0; i < all.chosen.size(); ++i) {
+    const int64_t place = next[static_cast<size_t>(all.chosen[i].expert)]++;
+    all.place[i] = static_cast<int32_t>(place);
+    all.rows[static_cast<size_t>(place)] = static_cast<int32_t>(static_cast<int64_t>(i) / spec.chosen);
+  }
+  return all;
+}
+
+void Experts(const MoeFfn& spec, const MoeFfnWeights& weights, const StepContext& step, const Assignment& all) {
+  float* gate = step.buffers[Area::kExpertGate];
+  float* up = step.buffers[Area::kExpertUp];
+  float* out = step.buffers[Area::kExpertOut];
+  const int64_t hidden = weights.router.weight->cols();
+  const int64_t width = spec.expert_width;
+  std::vector<MatmulTarget> targets;
+  std::vector<MatmulArgs> jobs;
+  targets.reserve(2 * weights.experts.size());
+  const auto for_used = [&](auto add) {
+    targets.clear();
+    jobs.clear();
+    for (size_t e = 0; e < weights.experts.size(); ++e) {
+      const int64_t first = all.first[e];
+      const int64_t count = all.first[e + 1] - first;
+      if (count > 0) add(weights.experts[e], first, count);
+    }
+    step.kernels.matmul(jobs, step.pool);
+  };
+  for_used([&](const DenseFfnWeights& expert, int64_t first, int64_t count) {
+    targets.push_back(expert.gate.To(gate + first * width, width));
+    targets.push_back(expert.up.To(up + first * width, width));
+    jobs.push_back({step.buffers[Area::kNormed],
+                    hidden,
+                    count,
+                    hidden,
+                    {&targets.back() - 1, 2},
+                    {all.rows.data() + first, static_cast<size_t>(count)}});
+  });
+  Activate(step, spec.activation, gate, up, static_cast<int64_t>(all.rows.size()), width);
+  for_used([&](const DenseFfnWeights& expert, int64_t first, int64_t count) {
+    targets.push_back(expert.down.To(out + first * hidden, hidden));
+    jobs.push_back({gate + first * width, width, count, width, {&targets.back(), 1}, {}});
+  });
+}
+
+}  // namespace
+
+void FfnForward(const MoeFfn& spec, const MoeFfnWeights& weights, const StepContext& step) {
+  const int64_t hidden = weights.router.weight->cols();
+  const int64_t chosen = spec.router.chosen;
+  const MatmulTarget router[] = {weights.router.To(step.buffers[Area::kRouter], spec.router.experts)};
+  Multiply(step, step.buffers[Area::kNormed], hidden, router);
+  const Assignment all = Assign(spec.router, weights, step);
+  Experts(spec, weights, step, all);
+
+  // A row adds its experts in the order of its own choices.
+  const float* out = step.buffers[Area::kExpertOut];
+  step.pool.ParallelFor(step.batch.rows(), [&](int64_t row, int) {
+    float* to = step.buffers[Area::kHidden] + row * hidden;
+    for (int64_t i = row * chosen; i < (row + 1) * chosen; ++i) {
+      const float weight = all.chosen[static_cast<size_t>(i)].weight;
+      const float* from = out + all.place[static_cast<size_t>(i)] * hidden;
+      for (int64_t d = 0; d < hidden; ++d) to[d] += weight * from[d];
+    }
+  });
+  if (spec.shared_width > 0) {
+    FfnForward(DenseFfn{.width = spec.shared_width, .activation = spec.shared_activation}, weights.shared, step);
+  }
+}
+
+}  // namespace gannet
