@@ -5,7 +5,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
+#include <map>
+#include <optional>
 
 #include "base/result.h"
 
@@ -83,22 +84,26 @@ const BoundTensor& BoundTensors::Get(int layer, Slot slot, int index) const {
 BoundTensors Bind(const ModelSpec& spec, const std::vector<PlannedTensor>& plan, const Checkpoint& checkpoint) {
   BoundTensors bound;
   std::vector<std::string> missing;
-  std::set<std::string_view> used;
+  std::map<std::string_view, std::optional<Weight>> used;  // each tensor of the file once; without a weight: missing
   const std::string where = checkpoint.path().string();
   for (const PlannedTensor& planned : plan) {
-    const StoredTensor* stored = checkpoint.Find(planned.name);
-    const bool first = used.insert(planned.name).second;
-    if (!stored) {
-      if (first) missing.push_back(planned.name);
-      continue;
+    const auto [place, first] = used.try_emplace(planned.name);
+    std::optional<Weight>& whole = place->second;
+    if (first) {
+      const StoredTensor* stored = checkpoint.Find(planned.name);
+      if (!stored) {
+        missing.push_back(planned.name);
+        continue;
+      }
+      if (Squeezed(stored->shape) != Squeezed(planned.shape)) {
+        throw LoadError("checkpoint",
+                        fmt::format("{}: tensor {} has shape [{}], but the configuration makes it [{}]", where,
+                                    planned.name, fmt::join(stored->shape, ", "), fmt::join(planned.shape, ", ")));
+      }
+      whole = checkpoint.WeightOf(*stored);
     }
-    if (Squeezed(stored->shape) != Squeezed(planned.shape)) {
-      throw LoadError("checkpoint",
-                      fmt::format("{}: tensor {} has shape [{}], but the configuration makes it [{}]", where,
-                                  planned.name, fmt::join(stored->shape, ", "), fmt::join(planned.shape, ", ")));
-    }
-    bound.weights_.emplace(std::tuple{planned.layer, planned.slot, planned.index},
-                           ViewOf(planned, checkpoint.WeightOf(*stored), where));
+    if (!whole) continue;
+    bound.weights_.emplace(std::tuple{planned.layer, planned.slot, planned.index}, ViewOf(planned, *whole, where));
   }
   if (!missing.empty()) {
     throw LoadError("checkpoint",

@@ -90,7 +90,11 @@ struct AttentionArgs {
   // consecutive pieces give the bits of one call over all of them.
   float* carry = nullptr;
 };
-// Floats of one softmax state: running maximum, sum of exponentials, 14 of padding, weighted values padded to 16.
+// Floats of one softmax state: running maximum, sum of exponentials (zero: no key was seen), padding up to
+// kCarryHeader, then the weighted sum of values padded to 16.
+inline constexpr int64_t kCarryHeader = 16;
 int64_t AttentionCarry(const KvLayout& layout);
+// The smallest span that holds every span which sees something; empty when none does.
+KeySpan HullOf(std::span<const KeySpan> spans);
 
 }  // namespace gannet

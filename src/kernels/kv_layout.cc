@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include "base/dtype.h"
@@ -9,7 +10,17 @@ int64_t BytesOf(KvType type) { return type == KvType::kF32 ? 4 : 2; }
 
 int64_t KvLayout::block_bytes() const { return KeyOffset(*this, kv_heads); }
 
-int64_t AttentionCarry(const KvLayout& layout) { return 16 + PaddedValueDim(layout); }
+int64_t AttentionCarry(const KvLayout& layout) { return kCarryHeader + PaddedValueDim(layout); }
+
+KeySpan HullOf(std::span<const KeySpan> spans) {
+  KeySpan hull;
+  for (const KeySpan& span : spans) {
+    if (span.begin >= span.end) continue;
+    if (hull.end == 0) hull = span;
+    hull = {std::min(hull.begin, span.begin), std::max(hull.end, span.end)};
+  }
+  return hull;
+}
 
 void LoadLatents(const LatentLoadArgs& args, ThreadPool& pool) {
   const KvLayout& layout = args.pages.layout;

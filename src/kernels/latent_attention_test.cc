@@ -54,6 +54,20 @@ std::vector<double> Plain(const Latents& latents, const float* q, KeySpan span, 
   return out;
 }
 
+AttentionArgs ArgsOf(const Latents& latents, int64_t heads, const std::vector<float>& q,
+                     const AttentionSequence& sequence, const std::vector<KeySpan>& spans, std::vector<float>& out) {
+  const KvLayout& layout = latents.pages.layout;
+  return {.q = q.data(),
+          .q_stride = heads * layout.key_dim,
+          .out = out.data(),
+          .out_stride = heads * layout.value_dim,
+          .query_heads = heads,
+          .scale = 0.2f,
+          .pages = latents.pages,
+          .sequences = {&sequence, 1},
+          .spans = spans};
+}
+
 TEST(LatentAttention, AnyNumberOfHeadsEqualsPlainLoops) {
   ThreadPool one(1);
   ThreadPool two(2);
@@ -69,17 +83,9 @@ TEST(LatentAttention, AnyNumberOfHeadsEqualsPlainLoops) {
       const AttentionSequence sequence{0, rows, latents.blocks};
       for (const bool with_sinks : {false, true}) {
         std::vector<float> out(static_cast<size_t>(rows * heads * value_dim), std::nanf(""));
-        AttentionArgs args{.q = q.data(),
-                           .q_stride = heads * key_dim,
-                           .out = out.data(),
-                           .out_stride = heads * value_dim,
-                           .query_heads = heads,
-                           .scale = 0.2f,
-                           .pages = latents.pages,
-                           .sequences = {&sequence, 1},
-                           .spans = spans,
-                           .sinks = with_sinks ? sinks.data() : nullptr,
-                           .value_scale = 0.7f};
+        AttentionArgs args = ArgsOf(latents, heads, q, sequence, spans, out);
+        args.sinks = with_sinks ? sinks.data() : nullptr;
+        args.value_scale = 0.7f;
         kernels->attention(args, one);
         for (int64_t r = 0; r < rows; ++r) {
           for (int64_t h = 0; h < heads; ++h) {
@@ -114,15 +120,7 @@ TEST(LatentAttention, CarriedPiecesGiveTheBitsOfOneCall) {
     std::vector<float> whole(static_cast<size_t>(rows * kHeads * kValue));
     std::vector<float> pieces(whole.size());
     std::vector<float> carry(static_cast<size_t>(rows * kHeads * AttentionCarry(latents.pages.layout)), 0.0f);
-    AttentionArgs args{.q = q.data(),
-                       .q_stride = kHeads * kKey,
-                       .out = whole.data(),
-                       .out_stride = kHeads * kValue,
-                       .query_heads = kHeads,
-                       .scale = 0.2f,
-                       .pages = latents.pages,
-                       .sequences = {&sequence, 1},
-                       .spans = spans};
+    AttentionArgs args = ArgsOf(latents, kHeads, q, sequence, spans, whole);
     kernels->attention(args, pool);
     args.out = pieces.data();
     args.carry = carry.data();

@@ -1,6 +1,7 @@
 #include "layers/decoder_layer.h"
 
 #include "layers/row_ops.h"
+#include "spec/visit.h"
 
 namespace gannet {
 
@@ -9,22 +10,18 @@ void DecoderLayer::Forward(const StepContext& step, const KvPages& pages) const 
   float* normed = step.buffers[Area::kNormed];
   const int64_t width = static_cast<int64_t>(mixer_norm.size());
   Normalize(step, spec.norm, mixer_norm, hidden, width, normed, width);
-  std::visit(
-      [&](const auto& kind) {
-        using Kind = std::decay_t<decltype(kind)>;
-        using Weights =
-            std::conditional_t<std::is_same_v<Kind, LatentAttention>, LatentAttentionWeights, GroupedAttentionWeights>;
-        MixerForward(kind, std::get<Weights>(mixer), step, {pages, kv_group, rope});
-      },
-      spec.mixer);
+  const LayerCache cache{pages, kv_group, rope};
+  std::visit(Overloaded{[&](const GroupedAttention& kind) {
+                          MixerForward(kind, std::get<GroupedAttentionWeights>(mixer), step, cache);
+                        },
+                        [&](const LatentAttention& kind) {
+                          MixerForward(kind, std::get<LatentAttentionWeights>(mixer), step, cache);
+                        }},
+             spec.mixer);
   Normalize(step, spec.norm, ffn_norm, hidden, width, normed, width);
-  std::visit(
-      [&](const auto& kind) {
-        using Kind = std::decay_t<decltype(kind)>;
-        using Weights = std::conditional_t<std::is_same_v<Kind, MoeFfn>, MoeFfnWeights, DenseFfnWeights>;
-        FfnForward(kind, std::get<Weights>(ffn), step);
-      },
-      spec.ffn);
+  std::visit(Overloaded{[&](const DenseFfn& kind) { FfnForward(kind, std::get<DenseFfnWeights>(ffn), step); },
+                        [&](const MoeFfn& kind) { FfnForward(kind, std::get<MoeFfnWeights>(ffn), step); }},
+             spec.ffn);
 }
 
 }  // namespace gannet

@@ -4,7 +4,6 @@
 // chunk.
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <numeric>
 
 #include "layers/decoder_layer.h"
@@ -115,13 +114,7 @@ void LatentForward::PromptRows(size_t index) {
   const int64_t rows = step_.batch.sequences[index].prompt_rows;
   const AttentionSequence& sequence = view_.sequences[index];
   const std::span<const KeySpan> spans(view_.spans.data() + begin, static_cast<size_t>(rows));
-  int64_t first = INT64_MAX;
-  int64_t end = 0;
-  for (const KeySpan& span : spans) {
-    if (span.begin >= span.end) continue;
-    first = std::min<int64_t>(first, span.begin);
-    end = std::max<int64_t>(end, span.end);
-  }
+  const auto [first, end] = HullOf(spans);
   if (end == 0) {
     std::fill_n(At(Area::kAttention) + begin * out_width(), rows * out_width(), 0.0f);
     return;
@@ -140,7 +133,7 @@ void LatentForward::PromptRows(size_t index) {
   std::vector<KeySpan> seen(spans.begin(), spans.end());
   for (int64_t piece = first_piece; piece <= last_piece; ++piece) {
     const int64_t from = piece * kPieceTokens;
-    const int64_t to = std::min(end, from + kPieceTokens);
+    const int64_t to = std::min<int64_t>(end, from + kPieceTokens);
     ExpandPiece(sequence.blocks, from, to - from, pages);
     std::ranges::fill(blocks, -1);
     for (int64_t b = 0; b < kPieceBlocks && from + b * kBlockTokens < to; ++b) {

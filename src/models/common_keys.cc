@@ -54,6 +54,11 @@ DenseFfn ReadHfDenseFfn(ConfigReader& reader, bool biases) {
   return ffn;
 }
 
+int64_t HfHeadDim(ConfigReader& reader, int64_t hidden, int64_t heads) {
+  return reader.Has("head_dim") ? reader.Required<int64_t>("head_dim")
+                                : DivideExactly(reader, "hidden_size", hidden, "num_attention_heads", heads);
+}
+
 GroupedAttention HfGroupedAttention(ConfigReader& reader, int64_t query_heads, int64_t kv_heads, int64_t head_dim) {
   DivideExactly(reader, "num_attention_heads", query_heads, "num_key_value_heads", kv_heads);
   CheckedWidth(reader, "num_attention_heads", query_heads, head_dim);

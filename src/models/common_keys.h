@@ -21,6 +21,8 @@ struct ModelFrame {
 ModelFrame ReadHfFrame(ConfigReader& reader, std::string_view model_type);
 // intermediate_size, hidden_act; `biases` is the architecture's own affair.
 DenseFfn ReadHfDenseFfn(ConfigReader& reader, bool biases);
+// head_dim, or the heads' equal share of hidden_size.
+int64_t HfHeadDim(ConfigReader& reader, int64_t hidden, int64_t heads);
 // num_attention_heads and num_key_value_heads over `head_dim`, with the usual scale 1 / sqrt(head_dim).
 GroupedAttention HfGroupedAttention(ConfigReader& reader, int64_t query_heads, int64_t kv_heads, int64_t head_dim);
 

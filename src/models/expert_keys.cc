@@ -54,31 +54,37 @@ std::vector<bool> ExpertLayers(ConfigReader& reader, int64_t layers) {
 
 }  // namespace
 
+void ReadExperts(ConfigReader& reader, std::initializer_list<std::string_view> count_keys, MoeFfn& moe) {
+  const std::string_view key = *count_keys.begin();
+  RouterSpec& router = moe.router;
+  const std::optional<int64_t> experts = Alias(reader, count_keys, kWidth);
+  if (!experts) reader.Fail(key, "is missing");
+  router.experts = *experts;
+  router.chosen = reader.Required<int64_t>("num_experts_per_tok");
+  if (router.chosen > router.experts / router.groups * router.chosen_groups) {
+    reader.Fail("num_experts_per_tok", fmt::format("is {}, but a row can choose among {}", router.chosen,
+                                                   router.experts / router.groups * router.chosen_groups));
+  }
+  moe.expert_width = reader.Required<int64_t>("moe_intermediate_size");
+}
+
 std::vector<Ffn> ReadDeepseekFfns(ConfigReader& reader, int64_t layers) {
   const DenseFfn dense = ReadHfDenseFfn(reader, false);
   MoeFfn moe;
   RouterSpec& router = moe.router;
-  const auto experts = Alias(reader, {"n_routed_experts", "num_local_experts", "num_experts"}, kWidth);
-  if (!experts) reader.Fail("n_routed_experts", "is missing");
-  router.experts = *experts;
-  router.chosen = reader.Required<int64_t>("num_experts_per_tok");
   router.groups = reader.Optional<int64_t>("n_group", 1);
   router.chosen_groups = reader.Optional<int64_t>("topk_group", 1);
-  DivideExactly(reader, "n_routed_experts", router.experts, "n_group", router.groups);
   if (router.chosen_groups > router.groups) {
     reader.Fail("topk_group", fmt::format("is {}, but there are {} groups", router.chosen_groups, router.groups));
   }
-  const int64_t eligible = router.experts / router.groups * router.chosen_groups;
-  if (router.chosen > eligible) {
-    reader.Fail("num_experts_per_tok", fmt::format("is {}, but a row can choose among {}", router.chosen, eligible));
-  }
+  ReadExperts(reader, {"n_routed_experts", "num_local_experts", "num_experts"}, moe);
+  DivideExactly(reader, "n_routed_experts", router.experts, "n_group", router.groups);
   reader.Expect("scoring_func", {"sigmoid"});
   reader.Expect("topk_method", {"noaux_tc"});
   router.scoring = RouterSpec::Scoring::kSigmoid;
   router.correction_bias = true;
   router.normalize = reader.Optional<bool>("norm_topk_prob", true);
   router.scaling = reader.Optional<double>("routed_scaling_factor", 1);
-  moe.expert_width = reader.Required<int64_t>("moe_intermediate_size");
   const int64_t shared = reader.Optional<int64_t>("n_shared_experts", 0, kCount);
   moe.shared_width = shared > 0 ? CheckedWidth(reader, "n_shared_experts", shared, moe.expert_width) : 0;
 

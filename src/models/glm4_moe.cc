@@ -9,9 +9,7 @@ namespace gannet {
 ModelSpec ResolveGlm4Moe(const ModelSource&, ConfigReader& reader) {
   ModelFrame frame = ReadHfFrame(reader, "glm4_moe");
   const int64_t heads = reader.Required<int64_t>("num_attention_heads");
-  const int64_t head_dim = reader.Has("head_dim")
-                               ? reader.Required<int64_t>("head_dim")
-                               : DivideExactly(reader, "hidden_size", frame.spec.hidden, "num_attention_heads", heads);
+  const int64_t head_dim = HfHeadDim(reader, frame.spec.hidden, heads);
   GroupedAttention attention =
       HfGroupedAttention(reader, heads, reader.Required<int64_t>("num_key_value_heads"), head_dim);
   attention.rope = ReadHfRope(reader, head_dim, frame.spec.max_positions, {.partial = true, .default_partial = 0.5});

@@ -11,9 +11,7 @@ ModelSpec ResolveLlama(const ModelSource&, ConfigReader& reader) {
   ModelFrame frame = ReadHfFrame(reader, "llama");
   const int64_t heads = reader.Required<int64_t>("num_attention_heads");
   const int64_t kv_heads = reader.Optional<int64_t>("num_key_value_heads", heads);
-  const int64_t head_dim = reader.Has("head_dim")
-                               ? reader.Required<int64_t>("head_dim")
-                               : DivideExactly(reader, "hidden_size", frame.spec.hidden, "num_attention_heads", heads);
+  const int64_t head_dim = HfHeadDim(reader, frame.spec.hidden, heads);
   GroupedAttention attention = HfGroupedAttention(reader, heads, kv_heads, head_dim);
   attention.rope = ReadHfRope(reader, head_dim, frame.spec.max_positions, {});
   const bool biased = reader.Optional<bool>("attention_bias", false);

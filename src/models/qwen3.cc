@@ -68,9 +68,7 @@ ModelSpec ResolveQwen3(const ModelSource&, ConfigReader& reader) {
 ModelSpec ResolveQwen3Moe(const ModelSource&, ConfigReader& reader) {
   ModelFrame frame = ReadHfFrame(reader, "qwen3_moe");
   const int64_t heads = reader.Required<int64_t>("num_attention_heads");
-  const int64_t head_dim = reader.Has("head_dim")
-                               ? reader.Required<int64_t>("head_dim")
-                               : DivideExactly(reader, "hidden_size", frame.spec.hidden, "num_attention_heads", heads);
+  const int64_t head_dim = HfHeadDim(reader, frame.spec.hidden, heads);
   GroupedAttention attention =
       HfGroupedAttention(reader, heads, reader.Required<int64_t>("num_key_value_heads"), head_dim);
   attention.rope = ReadHfRope(reader, head_dim, frame.spec.max_positions, {});
@@ -79,17 +77,9 @@ ModelSpec ResolveQwen3Moe(const ModelSource&, ConfigReader& reader) {
   attention.biases = {.q = biased, .k = biased, .v = biased, .o = biased};
   const DenseFfn dense = ReadHfDenseFfn(reader, false);
   MoeFfn moe;
-  const std::string_view experts_key = reader.Has("num_local_experts") ? "num_local_experts" : "num_experts";
-  moe.router.experts = reader.Required<int64_t>(experts_key);
-  moe.router.chosen = reader.Required<int64_t>("num_experts_per_tok");
-  if (moe.router.chosen > moe.router.experts) {
-    reader.Fail("num_experts_per_tok",
-                fmt::format("is {}, but there are {} experts", moe.router.chosen, moe.router.experts));
-  }
-  reader.Expect("num_experts", {moe.router.experts});
+  ReadExperts(reader, {"num_experts", "num_local_experts"}, moe);
   moe.router.scoring = RouterSpec::Scoring::kSoftmax;
   moe.router.normalize = reader.Optional<bool>("norm_topk_prob", false);
-  moe.expert_width = reader.Required<int64_t>("moe_intermediate_size");
   const int64_t step = reader.Optional<int64_t>("decoder_sparse_step", 1);
   const auto dense_layers = reader.Find<std::vector<int64_t>>("mlp_only_layers", IntRange{0, 10000});
   const std::vector<std::optional<int64_t>> windows = Windows(reader, frame.layer_count);

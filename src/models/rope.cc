@@ -19,6 +19,14 @@ std::optional<double> OneOf(ConfigReader& top, ConfigReader* rope, std::string_v
   return inner ? inner : outer;
 }
 
+// The object of either dialect, or null.
+ConfigReader* RopeObject(ConfigReader& reader) {
+  ConfigReader* scaling = reader.Nested("rope_scaling");
+  ConfigReader* parameters = reader.Nested("rope_parameters");
+  if (scaling && parameters) reader.Fail("rope_scaling", "is given beside rope_parameters; remove one of them");
+  return scaling ? scaling : parameters;
+}
+
 // 0 is "not given", as transformers reads it.
 double NonNegative(ConfigReader& reader, std::string_view key) {
   if (reader.IsZero(key)) {
@@ -114,10 +122,7 @@ double YarnAttentionFactor(double factor, double mscale, double mscale_all_dim) 
 }
 
 RopeSpec ReadHfRope(ConfigReader& reader, int64_t head_dim, int64_t max_positions, const HfRopeOptions& options) {
-  ConfigReader* scaling = reader.Nested("rope_scaling");
-  ConfigReader* parameters = reader.Nested("rope_parameters");
-  if (scaling && parameters) reader.Fail("rope_scaling", "is given beside rope_parameters; remove one of them");
-  ConfigReader* rope = scaling ? scaling : parameters;
+  ConfigReader* rope = RopeObject(reader);
 
   RopeSpec spec;
   spec.pairing = options.pairing;
@@ -156,9 +161,7 @@ RopeSpec ReadHfRope(ConfigReader& reader, int64_t head_dim, int64_t max_position
 double YarnScoreFactor(ConfigReader& reader, const RopeSpec& rope) {
   const auto* yarn = std::get_if<RopeYarn>(&rope.scaling);
   if (!yarn || yarn->factor <= 1) return 1;
-  ConfigReader* scaling = reader.Nested("rope_scaling");
-  if (!scaling) scaling = reader.Nested("rope_parameters");
-  const double mscale = NonNegative(*scaling, "mscale_all_dim");
+  const double mscale = NonNegative(*RopeObject(reader), "mscale_all_dim");
   if (mscale == 0) return 1;
   const double m = 0.1 * mscale * std::log(yarn->factor) + 1;
   return m * m;

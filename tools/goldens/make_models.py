@@ -150,7 +150,7 @@ def randomize(model, seed):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if name.endswith(("norm.weight", "layernorm.weight")):
+            if name.endswith("norm.weight"):
                 value = 1.0 + 0.25 * noise
             elif name.endswith("bias"):
                 value = 0.3 * noise

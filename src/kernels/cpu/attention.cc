@@ -90,7 +90,7 @@ HWY_INLINE void AddValues(const Shape& shape, const float* scores, const float* 
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
     for (int i = 0; i < C; ++i) {
-      sum[r][i] = Mul(Load(states + r * shape.state_floats + kStateHeader + 16 * (c + i)), Broadcast(factors[r]));
+      sum[r][i] = Mul(Load(states + r * shape.state_floats + kCarryHeader + 16 * (c + i)), Broadcast(factors[r]));
     }
   }
   for (int64_t j = from; j < to; ++j) {
@@ -107,7 +107,7 @@ HWY_INLINE void AddValues(const Shape& shape, const float* scores, const float* 
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int i = 0; i < C; ++i) Store(sum[r][i], states + r * shape.state_floats + kStateHeader + 16 * (c + i));
+    for (int i = 0; i < C; ++i) Store(sum[r][i], states + r * shape.state_floats + kCarryHeader + 16 * (c + i));
   }
 }
 
@@ -182,7 +182,7 @@ void MergeState(const Shape& shape, float* state, const float* more) {
   const float new_factor = ExpOf(more[0] - largest);
   state[0] = largest;
   state[1] = state[1] * old_factor + more[1] * new_factor;
-  for (int64_t i = kStateHeader; i < shape.state_floats; i += 16) {
+  for (int64_t i = kCarryHeader; i < shape.state_floats; i += 16) {
     const F32x16 kept = Mul(Load(state + i), Broadcast(old_factor));
     Store(MulAdd(Load(more + i), Broadcast(new_factor), kept), state + i);
   }
@@ -203,9 +203,8 @@ Lines LinesOf(const AttentionArgs& args, const AttentionTask& task) {
 }
 
 Shape ShapeOf(const KvLayout& layout) {
-  const int64_t padded = PaddedValueDim(layout);
-  return {layout.latent ? PaddedKeyDim(layout) : layout.key_dim, padded, ValueStride(layout), kStateHeader + padded,
-          layout.latent};
+  return {layout.latent ? PaddedKeyDim(layout) : layout.key_dim, PaddedValueDim(layout), ValueStride(layout),
+          AttentionCarry(layout), layout.latent};
 }
 
 void WriteOutput(const AttentionArgs& args, const Shape& shape, const Lines& lines, int64_t line, float* state) {
@@ -218,10 +217,10 @@ void WriteOutput(const AttentionArgs& args, const Shape& shape, const Lines& lin
     const float kept = ExpOf(state[0] - largest);
     inverse = kept * args.value_scale / (state[1] * kept + ExpOf(sink - largest));
   }
-  for (int64_t i = kStateHeader; i < shape.state_floats; i += 16) {
+  for (int64_t i = kCarryHeader; i < shape.state_floats; i += 16) {
     Store(Mul(Load(state + i), Broadcast(inverse)), state + i);
   }
-  std::copy_n(state + kStateHeader, value_dim, out);
+  std::copy_n(state + kCarryHeader, value_dim, out);
 }
 
 float* CarryOf(const Lines& lines, const Shape& shape, int64_t line) {

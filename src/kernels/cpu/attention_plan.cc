@@ -19,16 +19,10 @@ struct Pieces {
 };
 
 Pieces PiecesSeen(const AttentionArgs& args, const AttentionSequence& sequence) {
-  int64_t begin = INT64_MAX;
-  int64_t end = 0;
-  for (int64_t row = sequence.row_begin; row < sequence.row_begin + sequence.row_count; ++row) {
-    const KeySpan span = args.spans[static_cast<size_t>(row)];
-    if (span.begin >= span.end) continue;
-    begin = std::min<int64_t>(begin, span.begin);
-    end = std::max<int64_t>(end, span.end);
-  }
-  if (end == 0) return {};
-  return {begin / kPieceTokens, (end - 1) / kPieceTokens - begin / kPieceTokens + 1};
+  const KeySpan seen =
+      HullOf(args.spans.subspan(static_cast<size_t>(sequence.row_begin), static_cast<size_t>(sequence.row_count)));
+  if (seen.end == 0) return {};
+  return {seen.begin / kPieceTokens, (seen.end - 1) / kPieceTokens - seen.begin / kPieceTokens + 1};
 }
 
 }  // namespace
@@ -65,7 +59,7 @@ void RunAttention(const AttentionArgs& args, ThreadPool& pool, const AttentionLe
 
   // Too few tasks for the threads: one task per piece, and a merge.
   if (static_cast<int64_t>(tasks.size()) < wanted && pool.size() > 1 && !args.carry) {
-    const int64_t state = kStateHeader + PaddedValueDim(layout);
+    const int64_t state = AttentionCarry(layout);
     int64_t floats = 0;
     for (const AttentionTask& task : tasks) floats += task.pieces > 1 ? task.pieces * task.lines * state : 0;
     float* states = state_memory.Floats(floats);

@@ -10,10 +10,6 @@
 
 namespace gannet {
 
-// Softmax state of one line over some keys, in floats: running maximum, sum of exponentials, 14 of padding, then
-// the weighted sum of values [padded value_dim]. A sum of zero: no key was seen.
-inline constexpr int64_t kStateHeader = 16;
-
 struct AttentionTask {
   const AttentionSequence* sequence;
   int64_t kv_head;
@@ -21,7 +17,7 @@ struct AttentionTask {
   int64_t lines;
   int64_t first_piece;
   int64_t pieces;
-  float* states;  // [pieces][lines][state]: left there for a later merge; null: finished in this task
+  float* states;  // [pieces][lines][AttentionCarry]: left there for a later merge; null: finished in this task
 };
 
 struct AttentionLeaves {

@@ -1,6 +1,7 @@
 #include "kernels/cpu/matmul_driver.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -34,7 +35,11 @@ struct Rows {
   float* floats = nullptr;
   int64_t m = 0;
   int64_t k = 0;
+  bool wants_quantized = false;
+  bool wants_floats = false;
   int64_t blocks() const { return k / kQuantBlock; }
+  int64_t quantized_bytes() const { return wants_quantized ? (m * blocks() * kQuantizedBytes + 63) / 64 * 64 : 0; }
+  int64_t float_count() const { return wants_floats ? (m * k + 15) / 16 * 16 : 0; }
   int64_t tiles() const { return (m + kRowTile - 1) / kRowTile; }
   int rows_in(int64_t tile) const { return static_cast<int>(std::min<int64_t>(kRowTile, m - tile * kRowTile)); }
   std::byte* quantized_tile(int64_t tile) const { return quantized + tile * kRowTile * blocks() * kQuantizedBytes; }
@@ -73,27 +78,23 @@ void PrepareRows(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8L
   int64_t quantized_bytes = 0;
   int64_t float_count = 0;
   int64_t values = 0;
-  std::vector<std::pair<int64_t, int64_t>> places;  // of each job, -1 where it has none
   for (const MatmulArgs& args : jobs) {
     Rows rows{.args = &args, .m = args.targets.empty() ? 0 : std::max<int64_t>(args.m, 0), .k = args.k};
-    bool wants_int8 = false;
-    bool wants_floats = false;
     for (const MatmulTarget& target : args.targets) {
       GANNET_ASSERT(target.weight->cols() == args.k, "the targets of a matmul have the K of its rows");
-      (TilesOf(target).int8() ? wants_int8 : wants_floats) = true;
+      (TilesOf(target).int8() ? rows.wants_quantized : rows.wants_floats) = true;
     }
-    places.emplace_back(wants_int8 ? quantized_bytes : -1, wants_floats ? float_count : -1);
-    if (wants_int8) quantized_bytes += (rows.m * rows.blocks() * kQuantizedBytes + 63) / 64 * 64;
-    if (wants_floats) float_count += (rows.m * rows.k + 15) / 16 * 16;
+    quantized_bytes += rows.quantized_bytes();
+    float_count += rows.float_count();
     values += rows.m * rows.k;
     for (int64_t tile = 0; tile < rows.tiles(); ++tile) tiles.push_back({all.size(), tile});
     all.push_back(rows);
   }
-  std::byte* quantized = quantized_bytes > 0 ? quantized_memory.Get(quantized_bytes) : nullptr;
-  float* floats = float_count > 0 ? float_memory.Floats(float_count) : nullptr;
-  for (size_t i = 0; i < all.size(); ++i) {
-    if (quantized && places[i].first >= 0) all[i].quantized = quantized + places[i].first;
-    if (floats && places[i].second >= 0) all[i].floats = floats + places[i].second;
+  std::byte* quantized = quantized_memory.Get(quantized_bytes);
+  float* floats = float_memory.Floats(float_count);
+  for (Rows& rows : all) {
+    if (rows.wants_quantized) rows.quantized = std::exchange(quantized, quantized + rows.quantized_bytes());
+    if (rows.wants_floats) rows.floats = std::exchange(floats, floats + rows.float_count());
   }
   const Tile* const first = tiles.data();
   const Rows* const jobs_rows = all.data();

@@ -45,7 +45,7 @@ struct Address {  // of key and value elements of one kv head
 
 // Softmax states [maximum, sum, ..., values] of earlier keys and of these become one, here and there.
 void MergeCarry(float* state, double& largest, double& total, std::vector<double>& sums) {
-  float* values = state + 16;
+  float* values = state + kCarryHeader;
   if (state[1] > 0) {
     const double most = total > 0 ? std::max<double>(largest, state[0]) : static_cast<double>(state[0]);
     const double now = total > 0 ? std::exp(largest - most) : 0;
