@@ -234,6 +234,10 @@ void PlanFfn(int layer, const MoeFfn& ffn, Planner& planner) {
   planner.Matrix(layer, Slot::kSharedGate, ffn.shared_width, planner.hidden);
   planner.Matrix(layer, Slot::kSharedUp, ffn.shared_width, planner.hidden);
   planner.Matrix(layer, Slot::kSharedDown, planner.hidden, ffn.shared_width);
+  if (!ffn.shared_biases) return;
+  planner.Vector(layer, Slot::kSharedGateBias, ffn.shared_width);
+  planner.Vector(layer, Slot::kSharedUpBias, ffn.shared_width);
+  planner.Vector(layer, Slot::kSharedDownBias, planner.hidden);
 }
 
 }  // namespace
@@ -243,6 +247,7 @@ std::vector<PlannedTensor> PlanTensors(const ModelSpec& spec, NameStyle style) {
   planner.Matrix(-1, Slot::kEmbedding, spec.vocab, spec.hidden);
   planner.Vector(-1, Slot::kFinalNorm, spec.hidden);
   if (!spec.tied_embeddings) planner.Matrix(-1, Slot::kLmHead, spec.vocab, spec.hidden);
+  if (spec.lm_head_bias) planner.Vector(-1, Slot::kLmHeadBias, spec.vocab);
   for (int layer = 0; layer < static_cast<int>(spec.layers.size()); ++layer) {
     const LayerSpec& l = spec.layers[static_cast<size_t>(layer)];
     std::visit(Overloaded{[&](const PreNormResidual&) {

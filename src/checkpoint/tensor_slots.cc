@@ -13,6 +13,7 @@ constexpr SlotNames kSlots[] = {
     {Slot::kEmbedding, SlotKind::kMatrix, "embedding", "model.embed_tokens.weight", "token_embd.weight"},
     {Slot::kFinalNorm, SlotKind::kNorm, "final norm", "model.norm.weight", "output_norm.weight"},
     {Slot::kLmHead, SlotKind::kMatrix, "lm head", "lm_head.weight", "output.weight"},
+    {Slot::kLmHeadBias, SlotKind::kVector, "lm head bias", "lm_head.bias", "output.bias"},
     {Slot::kRopeDivisors, SlotKind::kVector, "rope divisors", "", ""},
     {Slot::kMixerNorm, SlotKind::kNorm, "mixer norm", "input_layernorm.weight", "attn_norm.weight"},
     {Slot::kFfnNorm, SlotKind::kNorm, "ffn norm", "post_attention_layernorm.weight", "ffn_norm.weight"},
@@ -60,6 +61,11 @@ constexpr SlotNames kSlots[] = {
     {Slot::kSharedUp, SlotKind::kMatrix, "shared up", "mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight"},
     {Slot::kSharedDown, SlotKind::kMatrix, "shared down", "mlp.shared_experts.down_proj.weight",
      "ffn_down_shexp.weight"},
+    {Slot::kSharedGateBias, SlotKind::kVector, "shared gate bias", "mlp.shared_experts.gate_proj.bias",
+     "ffn_gate_shexp.bias"},
+    {Slot::kSharedUpBias, SlotKind::kVector, "shared up bias", "mlp.shared_experts.up_proj.bias", "ffn_up_shexp.bias"},
+    {Slot::kSharedDownBias, SlotKind::kVector, "shared down bias", "mlp.shared_experts.down_proj.bias",
+     "ffn_down_shexp.bias"},
 };
 
 }  // namespace

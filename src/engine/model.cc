@@ -96,6 +96,7 @@ void Model::LoadWeights(const ModelOptions& options) {
   const BoundTensor& embedding = tensors.Get(-1, Slot::kEmbedding);
   embedding_ = embedding.weight;
   lm_head_.weight = loader.Pack(spec_.tied_embeddings ? embedding : tensors.Get(-1, Slot::kLmHead));
+  lm_head_.bias = loader.OptionalVector(-1, Slot::kLmHeadBias);
   bytes_per_token_ = loader.bytes_per_token();
   operations_per_token_ = loader.operations_per_token();
   weight_bytes_ = loader.bytes() + (spec_.tied_embeddings ? 0 : embedding_.bytes());

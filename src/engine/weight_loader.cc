@@ -140,9 +140,9 @@ FfnWeights WeightLoader::Ffn(int layer, const MoeFfn& spec) {
   idle_bytes_ += (bytes_ - bytes_before) / spec.router.experts * idle;
   idle_operations_ += (operations_ - operations_before) / spec.router.experts * idle;
   if (spec.shared_width > 0) {
-    weights.shared.gate = Matrix(layer, Slot::kSharedGate);
-    weights.shared.up = Matrix(layer, Slot::kSharedUp);
-    weights.shared.down = Matrix(layer, Slot::kSharedDown);
+    weights.shared.gate = Matrix(layer, Slot::kSharedGate, Slot::kSharedGateBias);
+    weights.shared.up = Matrix(layer, Slot::kSharedUp, Slot::kSharedUpBias);
+    weights.shared.down = Matrix(layer, Slot::kSharedDown, Slot::kSharedDownBias);
   }
   return weights;
 }

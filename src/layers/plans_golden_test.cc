@@ -66,11 +66,11 @@ TEST(Plans, EveryArchitectureHasAGolden) {
 
 // Parameter counts as the models' cards give them.
 TEST(Plans, CountTheParametersOfTheRealModels) {
-  const std::map<std::string, std::string> counts{{"llama-3.1-8b", " 8030261248 parameters"},
-                                                  {"qwen3-8b", " 8190735360 parameters"},
-                                                  {"qwen3-0.6b-gguf", " 596049920 parameters"},
-                                                  {"smollm2-135m", " 134515008 parameters"},
-                                                  {"smollm2-135m-gguf", " 134515008 parameters"}};
+  const std::map<std::string, std::string> counts{
+      {"llama-3.1-8b", " 8030261248 parameters"},    {"qwen3-8b", " 8190735360 parameters"},
+      {"qwen3-0.6b-gguf", " 596049920 parameters"},  {"gpt-oss-20b", " 20914757184 parameters"},
+      {"gpt-oss-120b", " 116829156672 parameters"},  {"smollm2-135m", " 134515008 parameters"},
+      {"smollm2-135m-gguf", " 134515008 parameters"}};
   for (const auto& [model, count] : counts) {
     EXPECT_NE(PlansOf(kConfigs / model / "config.json").tensors.find(count), std::string::npos) << model;
   }

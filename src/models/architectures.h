@@ -15,5 +15,10 @@ ModelSpec ResolveQwen3Gguf(const ModelSource& source, ConfigReader& reader);
 ModelSpec ResolveDeepseekV3(const ModelSource& source, ConfigReader& reader);
 ModelSpec ResolveGlm4MoeLite(const ModelSource& source, ConfigReader& reader);
 ModelSpec ResolveGlm4Moe(const ModelSource& source, ConfigReader& reader);
+ModelSpec ResolveGptOss(const ModelSource& source, ConfigReader& reader);
+ModelSpec ResolveMimoV2Flash(const ModelSource& source, ConfigReader& reader);
+ModelSpec ResolveStep3p5(const ModelSource& source, ConfigReader& reader);
+ModelSpec ResolveStep3p7(const ModelSource& source, ConfigReader& reader);
+ModelSpec ResolveErnie45Moe(const ModelSource& source, ConfigReader& reader);
 
 }  // namespace gannet

@@ -7,7 +7,6 @@
 #include "models/rope.h"
 
 namespace gannet {
-namespace {
 
 void IgnoreHousekeeping(ConfigReader& reader) {
   reader.Ignore({"architectures", "_name_or_path", "transformers_version", "auto_map", "tokenizer_class"},
@@ -28,8 +27,6 @@ void IgnoreHousekeeping(ConfigReader& reader) {
   reader.Expect("add_cross_attention", {false});
 }
 
-}  // namespace
-
 ModelFrame ReadHfFrame(ConfigReader& reader, std::string_view model_type) {
   ModelFrame frame;
   reader.Expect("model_type", {model_type});
@@ -37,13 +34,31 @@ ModelFrame ReadHfFrame(ConfigReader& reader, std::string_view model_type) {
   frame.spec.vocab = reader.Required<int64_t>("vocab_size");
   frame.spec.max_positions = reader.Required<int64_t>("max_position_embeddings", kTokenCount);
   frame.layer_count = reader.Required<int64_t>("num_hidden_layers", kLayerCount);
-  if (!reader.Has("rms_norm_eps")) reader.Notice("rms_norm_eps is absent: 1e-6 taken, as transformers does");
-  frame.norm.epsilon = reader.Optional<double>("rms_norm_eps", 1e-6);
+  const auto epsilon = FindAlias<double>(reader, {"rms_norm_eps", "layernorm_epsilon"});
+  if (!epsilon) reader.Notice("rms_norm_eps is absent: 1e-6 taken, as transformers does");
+  frame.norm.epsilon = epsilon.value_or(1e-6);
   frame.spec.final_norm = frame.norm;
   frame.spec.tied_embeddings = reader.Optional<bool>("tie_word_embeddings", false);
   IgnoreHousekeeping(reader);
   return frame;
 }
+
+template <typename T>
+std::vector<T> ForEachLayer(const ConfigReader& reader, std::string_view key, std::vector<T> list,
+                            const ModelFrame& frame) {
+  const auto size = static_cast<int64_t>(list.size());
+  if (size != frame.layer_count && size != frame.layer_count + frame.spec.draft_layers) {
+    reader.Fail(key, fmt::format("has {} entries for {} layers", list.size(), frame.layer_count));
+  }
+  list.resize(static_cast<size_t>(frame.layer_count));
+  return list;
+}
+template std::vector<int64_t> ForEachLayer(const ConfigReader&, std::string_view, std::vector<int64_t>,
+                                           const ModelFrame&);
+template std::vector<double> ForEachLayer(const ConfigReader&, std::string_view, std::vector<double>,
+                                          const ModelFrame&);
+template std::vector<std::string> ForEachLayer(const ConfigReader&, std::string_view, std::vector<std::string>,
+                                               const ModelFrame&);
 
 DenseFfn ReadHfDenseFfn(ConfigReader& reader, bool biases) {
   DenseFfn ffn;

@@ -16,9 +16,16 @@ struct ModelFrame {
   RmsNormSpec norm;
 };
 
-// hidden_size, vocab_size, num_hidden_layers, max_position_embeddings, rms_norm_eps, tie_word_embeddings; the keys of
+// hidden_size, vocab_size, num_hidden_layers, max_position_embeddings, rms_norm_eps (or
+// layernorm_epsilon), tie_word_embeddings; the keys of
 // every configuration that do not touch the maths are ignored with their reasons.
 ModelFrame ReadHfFrame(ConfigReader& reader, std::string_view model_type);
+// The keys that say nothing of the maths, and why.
+void IgnoreHousekeeping(ConfigReader& reader);
+// A list for every layer may go on over the draft heads behind them; any other length is refused. Cuts it.
+template <typename T>
+std::vector<T> ForEachLayer(const ConfigReader& reader, std::string_view key, std::vector<T> list,
+                            const ModelFrame& frame);
 // intermediate_size, hidden_act; `biases` is the architecture's own affair.
 DenseFfn ReadHfDenseFfn(ConfigReader& reader, bool biases);
 // head_dim, or the heads' equal share of hidden_size.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/result.h"
@@ -119,6 +120,22 @@ std::optional<std::vector<int64_t>> ConfigReader::Find<std::vector<int64_t>>(std
   return list;
 }
 
+template <>
+std::optional<std::vector<double>> ConfigReader::Find<std::vector<double>>(std::string_view key, IntRange) {
+  const Json* value = Read(key);
+  if (!value) return std::nullopt;
+  if (!value->is_array()) Fail(key, fmt::format("must be a list of numbers, not {}", Short(*value)));
+  std::vector<double> list;
+  for (const Json& item : value->as_array()) {
+    const double number = item.is_null() ? 0 : item.is_number() ? item.as_double() : -1;
+    if (!(number >= 0 && number <= 1e15)) {
+      Fail(key, fmt::format("must hold numbers that are not negative, but holds {}", Short(item)));
+    }
+    list.push_back(number);
+  }
+  return list;
+}
+
 template <typename T>
 T ConfigReader::Required(std::string_view key, IntRange range) {
   std::optional<T> value = Find<T>(key, range);
@@ -148,6 +165,10 @@ void ConfigReader::Ignore(std::initializer_list<std::string_view> keys, std::str
       notes_.ignored.push_back(fmt::format("{}{}: {}", path_, key, reason));
     read_.emplace(key);
   }
+}
+
+void ConfigReader::Notice(std::string text) {
+  if (std::ranges::find(notes_.notices, text) == notes_.notices.end()) notes_.notices.push_back(std::move(text));
 }
 
 void ConfigReader::IgnorePrefix(std::string_view prefix, std::string_view reason) {
@@ -187,6 +208,20 @@ void ConfigReader::Finish() {
                                         file_, unread.size() == 1 ? "key" : "keys", fmt::join(unread, ", "),
                                         unread.size() == 1 ? "it means" : "they mean"));
 }
+
+template <typename T>
+std::optional<T> FindAlias(ConfigReader& reader, const std::vector<std::string_view>& keys, IntRange range) {
+  std::optional<T> found;
+  for (const std::string_view key : keys) {
+    const std::optional<T> value = reader.Find<T>(key, range);
+    if (found && value && *found != *value)
+      reader.Fail(key, fmt::format("is {}, but {} says {}", *value, keys.front(), *found));
+    if (!found) found = value;
+  }
+  return found;
+}
+template std::optional<int64_t> FindAlias(ConfigReader&, const std::vector<std::string_view>&, IntRange);
+template std::optional<double> FindAlias(ConfigReader&, const std::vector<std::string_view>&, IntRange);
 
 int64_t DivideExactly(const ConfigReader& reader, std::string_view key, int64_t value, std::string_view divisor_key,
                       int64_t divisor) {

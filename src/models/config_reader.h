@@ -36,7 +36,8 @@ class ConfigReader {
   ConfigReader(const Json& config, std::string file, ConfigNotes& notes);
 
   // T: int64_t (kWidth unless `range` says otherwise), double (finite and positive), bool, std::string,
-  // std::vector<std::string>, std::vector<int64_t> (each within `range`). A null counts as absent.
+  // std::vector<std::string>, std::vector<int64_t> (each within `range`), std::vector<double> (not negative). A null
+  // counts as absent; within a list of doubles it is 0.
   template <typename T>
   T Required(std::string_view key, IntRange range = kWidth);
   template <typename T>
@@ -60,7 +61,7 @@ class ConfigReader {
   // Fails naming every key that was not read, here and in nested objects.
   void Finish();
 
-  void Notice(std::string text) { notes_.notices.push_back(std::move(text)); }
+  void Notice(std::string text);  // once, however often it is said
   // Throws LoadError: "<file>: key '<path>' <problem>".
   [[noreturn]] void Fail(std::string_view key, std::string_view problem) const;
 
@@ -75,6 +76,10 @@ class ConfigReader {
   std::set<std::string, std::less<>> read_;
   std::map<std::string, std::unique_ptr<ConfigReader>, std::less<>> nested_;
 };
+
+// One value under any of several names that agree.
+template <typename T>
+std::optional<T> FindAlias(ConfigReader& reader, const std::vector<std::string_view>& keys, IntRange range = kWidth);
 
 // value / divisor, or Fail(key) unless it divides.
 int64_t DivideExactly(const ConfigReader& reader, std::string_view key, int64_t value, std::string_view divisor_key,

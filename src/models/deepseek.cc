@@ -40,7 +40,7 @@ ModelSpec Resolve(ConfigReader& reader, std::string_view model_type) {
   const LatentAttention attention = ReadLatentAttention(reader, frame);
   ReadDraftLayers(reader, frame);
   reader.Ignore({"quantization_config"}, "every tensor's own type counts");
-  for (const Ffn& ffn : ReadDeepseekFfns(reader, frame.layer_count)) {
+  for (const Ffn& ffn : ReadDeepseekFfns(reader, frame)) {
     frame.spec.layers.push_back({attention, ffn, PreNormResidual{}, frame.norm});
   }
   return frame.spec;

@@ -7,69 +7,61 @@ namespace {
 
 constexpr IntRange kCount{0, 1 << 20};
 
-// One count under any of several names that agree.
-std::optional<int64_t> Alias(ConfigReader& reader, std::initializer_list<std::string_view> keys, IntRange range) {
-  std::optional<int64_t> found;
-  for (const std::string_view key : keys) {
-    const std::optional<int64_t> value = reader.Find<int64_t>(key, range);
-    if (found && value && *found != *value)
-      reader.Fail(key, fmt::format("is {}, but {} says {}", *value, *keys.begin(), *found));
-    if (!found) found = value;
-  }
-  return found;
-}
-
-std::vector<bool> ExpertLayers(ConfigReader& reader, int64_t layers) {
-  std::vector<bool> experts(static_cast<size_t>(layers));
-  const int64_t dense = reader.Optional<int64_t>("first_k_dense_replace", 0, kCount);
-  std::vector<int64_t> frequency(experts.size(), 1);
+std::vector<bool> ExpertLayers(ConfigReader& reader, const ModelFrame& frame, int64_t dense) {
+  std::vector<bool> sparse(static_cast<size_t>(frame.layer_count));
+  const int64_t first = reader.Optional<int64_t>("first_k_dense_replace", dense, kCount);
+  std::vector<int64_t> frequency(sparse.size(), 1);
   if (reader.IsList("moe_layer_freq")) {
-    frequency = *reader.Find<std::vector<int64_t>>("moe_layer_freq", IntRange{0, 1});
-    if (frequency.size() != experts.size()) {
-      reader.Fail("moe_layer_freq", fmt::format("has {} entries for {} layers", frequency.size(), layers));
-    }
+    frequency = ForEachLayer(reader, "moe_layer_freq",
+                             *reader.Find<std::vector<int64_t>>("moe_layer_freq", IntRange{0, 1}), frame);
   } else {
     const int64_t every = reader.Optional<int64_t>("moe_layer_freq", 1);
     for (size_t i = 0; i < frequency.size(); ++i) frequency[i] = static_cast<int64_t>(i) % every == 0;
   }
-  for (size_t i = 0; i < experts.size(); ++i) experts[i] = static_cast<int64_t>(i) >= dense && frequency[i] == 1;
-  const auto types = reader.Find<std::vector<std::string>>("mlp_layer_types");
-  if (!types) return experts;
-  if (types->size() != experts.size()) {
-    reader.Fail("mlp_layer_types", fmt::format("has {} entries for {} layers", types->size(), layers));
-  }
-  bool differs = false;
-  for (size_t i = 0; i < experts.size(); ++i) {
-    const std::string& type = (*types)[i];
-    if (type != "sparse" && type != "dense") {
-      reader.Fail("mlp_layer_types",
-                  fmt::format("calls layer {} \"{}\", but only dense and sparse are served", i, type));
-    }
-    differs |= experts[i] != (type == "sparse");
-    experts[i] = type == "sparse";
-  }
-  if (differs) reader.Notice("mlp_layer_types wins over first_k_dense_replace, which says otherwise");
-  return experts;
+  for (size_t i = 0; i < sparse.size(); ++i) sparse[i] = static_cast<int64_t>(i) >= first && frequency[i] == 1;
+  return ReadMlpLayerTypes(reader, frame, std::move(sparse), "first_k_dense_replace");
 }
 
 }  // namespace
 
-void ReadExperts(ConfigReader& reader, std::initializer_list<std::string_view> count_keys, MoeFfn& moe) {
-  const std::string_view key = *count_keys.begin();
-  RouterSpec& router = moe.router;
-  const std::optional<int64_t> experts = Alias(reader, count_keys, kWidth);
-  if (!experts) reader.Fail(key, "is missing");
-  router.experts = *experts;
-  router.chosen = reader.Required<int64_t>("num_experts_per_tok");
-  if (router.chosen > router.experts / router.groups * router.chosen_groups) {
-    reader.Fail("num_experts_per_tok", fmt::format("is {}, but a row can choose among {}", router.chosen,
-                                                   router.experts / router.groups * router.chosen_groups));
+std::vector<bool> ReadMlpLayerTypes(ConfigReader& reader, const ModelFrame& frame, std::vector<bool> sparse,
+                                    std::string_view other) {
+  auto types = reader.Find<std::vector<std::string>>("mlp_layer_types");
+  if (!types) return sparse;
+  bool differs = false;
+  size_t layer = 0;
+  for (const std::string& type : ForEachLayer(reader, "mlp_layer_types", *std::move(types), frame)) {
+    if (type != "sparse" && type != "dense") {
+      reader.Fail("mlp_layer_types",
+                  fmt::format("calls layer {} \"{}\", but only dense and sparse are served", layer, type));
+    }
+    differs |= sparse[layer] != (type == "sparse");
+    sparse[layer++] = type == "sparse";
   }
-  moe.expert_width = reader.Required<int64_t>("moe_intermediate_size");
+  if (differs && reader.Has(other)) {
+    reader.Notice(fmt::format("mlp_layer_types wins over {}, which says otherwise", other));
+  }
+  return sparse;
 }
 
-std::vector<Ffn> ReadDeepseekFfns(ConfigReader& reader, int64_t layers) {
-  const DenseFfn dense = ReadHfDenseFfn(reader, false);
+void ReadExperts(ConfigReader& reader, const ExpertKeys& keys, MoeFfn& moe) {
+  RouterSpec& router = moe.router;
+  const auto required = [&](const std::vector<std::string_view>& names) {
+    const auto value = FindAlias<int64_t>(reader, names);
+    if (!value) reader.Fail(names.front(), "is missing");
+    return *value;
+  };
+  router.experts = required(keys.count);
+  router.chosen = required(keys.chosen);
+  if (router.chosen > router.experts / router.groups * router.chosen_groups) {
+    reader.Fail(keys.chosen.front(), fmt::format("is {}, but a row can choose among {}", router.chosen,
+                                                 router.experts / router.groups * router.chosen_groups));
+  }
+  moe.expert_width = reader.Required<int64_t>(keys.width);
+}
+
+std::vector<Ffn> ReadDeepseekFfns(ConfigReader& reader, const ModelFrame& frame, int64_t dense) {
+  const DenseFfn plain = ReadHfDenseFfn(reader, false);
   MoeFfn moe;
   RouterSpec& router = moe.router;
   router.groups = reader.Optional<int64_t>("n_group", 1);
@@ -77,7 +69,7 @@ std::vector<Ffn> ReadDeepseekFfns(ConfigReader& reader, int64_t layers) {
   if (router.chosen_groups > router.groups) {
     reader.Fail("topk_group", fmt::format("is {}, but there are {} groups", router.chosen_groups, router.groups));
   }
-  ReadExperts(reader, {"n_routed_experts", "num_local_experts", "num_experts"}, moe);
+  ReadExperts(reader, {}, moe);
   DivideExactly(reader, "n_routed_experts", router.experts, "n_group", router.groups);
   reader.Expect("scoring_func", {"sigmoid"});
   reader.Expect("topk_method", {"noaux_tc"});
@@ -89,13 +81,13 @@ std::vector<Ffn> ReadDeepseekFfns(ConfigReader& reader, int64_t layers) {
   moe.shared_width = shared > 0 ? CheckedWidth(reader, "n_shared_experts", shared, moe.expert_width) : 0;
 
   std::vector<Ffn> ffns;
-  for (const bool sparse : ExpertLayers(reader, layers)) ffns.push_back(sparse ? Ffn(moe) : Ffn(dense));
+  for (const bool sparse : ExpertLayers(reader, frame, dense)) ffns.push_back(sparse ? Ffn(moe) : Ffn(plain));
   IgnoreExpertHousekeeping(reader);
   return ffns;
 }
 
 void ReadDraftLayers(ConfigReader& reader, ModelFrame& frame) {
-  const auto heads = Alias(reader, {"num_nextn_predict_layers", "num_mtp_layers"}, kCount);
+  const auto heads = FindAlias<int64_t>(reader, {"num_nextn_predict_layers", "num_mtp_layers"}, kCount);
   frame.spec.draft_layers = heads.value_or(0);
   for (int64_t i = 0; i < frame.spec.draft_layers; ++i) {
     frame.spec.tensors.unused.push_back(

@@ -1,28 +1,25 @@
 // Llama (arXiv 2302.13971, 2407.21783) and what is built like it: SmolLM2.
-#include <fmt/format.h>
-
 #include "models/architectures.h"
 #include "models/common_keys.h"
-#include "models/rope.h"
+#include "models/grouped_keys.h"
 
 namespace gannet {
 
-ModelSpec ResolveLlama(const ModelSource&, ConfigReader& reader) {
+ModelSpec ResolveLlama(const ModelSource& source, ConfigReader& reader) {
   ModelFrame frame = ReadHfFrame(reader, "llama");
   const int64_t heads = reader.Required<int64_t>("num_attention_heads");
   const int64_t kv_heads = reader.Optional<int64_t>("num_key_value_heads", heads);
   const int64_t head_dim = HfHeadDim(reader, frame.spec.hidden, heads);
-  GroupedAttention attention = HfGroupedAttention(reader, heads, kv_heads, head_dim);
-  attention.rope = ReadHfRope(reader, head_dim, frame.spec.max_positions, {});
+  GroupedOptions options{.full = HfGroupedAttention(reader, heads, kv_heads, head_dim), .rope = HfRopeOptions{}};
   const bool biased = reader.Optional<bool>("attention_bias", false);
-  attention.biases = {.q = biased, .k = biased, .v = biased, .o = biased};
+  options.full.biases = {.q = biased, .k = biased, .v = biased, .o = biased};
   const DenseFfn ffn = ReadHfDenseFfn(reader, reader.Optional<bool>("mlp_bias", false));
-
   reader.Ignore({"pretraining_tp"}, "how training split the matrices; their product is the same");
   reader.Expect("is_llama_config", {true});
   reader.Expect("rope_interleaved", {false});
-  frame.spec.layers.assign(static_cast<size_t>(frame.layer_count),
-                           LayerSpec{attention, ffn, PreNormResidual{}, frame.norm});
+  for (const GroupedAttention& attention : ReadGroupedLayers(reader, source, frame, options)) {
+    frame.spec.layers.push_back({attention, ffn, PreNormResidual{}, frame.norm});
+  }
   return frame.spec;
 }
 

@@ -22,6 +22,11 @@ constexpr Architecture kArchitectures[] = {
     {Dialect::kHuggingFace, "DeepseekV3ForCausalLM", ResolveDeepseekV3},
     {Dialect::kHuggingFace, "Glm4MoeLiteForCausalLM", ResolveGlm4MoeLite},
     {Dialect::kHuggingFace, "Glm4MoeForCausalLM", ResolveGlm4Moe},
+    {Dialect::kHuggingFace, "GptOssForCausalLM", ResolveGptOss},
+    {Dialect::kHuggingFace, "MiMoV2FlashForCausalLM", ResolveMimoV2Flash},
+    {Dialect::kHuggingFace, "Step3p5ForCausalLM", ResolveStep3p5},
+    {Dialect::kHuggingFace, "Step3p7ForConditionalGeneration", ResolveStep3p7},
+    {Dialect::kHuggingFace, "Ernie4_5_MoeForCausalLM", ResolveErnie45Moe},
     {Dialect::kGguf, "llama", ResolveLlamaGguf},
     {Dialect::kGguf, "qwen3", ResolveQwen3Gguf},
 };

@@ -104,6 +104,58 @@ TEST(Resolve, Qwen3Windows) {
             (List{8, 0, 0, 8}));
 }
 
+// Which layers slide, by any key that any architecture brought: 1 = sliding, the row's own token within the window.
+TEST(Resolve, WindowsBySharedKeys) {
+  using List = std::vector<int64_t>;
+  EXPECT_EQ(WindowsOf({"sliding_window=8"}), (List{8, 8, 8, 8}));
+  EXPECT_EQ(WindowsOf({"sliding_window=[8,0]"}), (List{8, 8, 8, 8}));
+  EXPECT_EQ(WindowsOf({"sliding_window=-1"}), (List{0, 0, 0, 0}));
+  EXPECT_EQ(WindowsOf({"sliding_window=8", "window_attn_skip_freq=[0,1,1,0]"}), (List{0, 8, 8, 0}));
+  EXPECT_EQ(WindowsOf({"sliding_window=8", "window_attn_skip_freq=3"}), (List{0, 8, 8, 0}));
+  EXPECT_EQ(WindowsOf({"sliding_window=8", "hybrid_layer_pattern=[1,0,0,1]"}), (List{8, 0, 0, 8}));
+  EXPECT_EQ(WindowsOf({"sliding_window=8", "hybrid_layer_pattern=[1,0,0,1]", "window_attn_skip_freq=[1,0,0,1]"}),
+            (List{8, 0, 0, 8}));
+  EXPECT_EQ(WindowsOf({"use_sliding_window=true", "max_window_layers=1", "sliding_window=8",
+                       "window_attn_skip_freq=[0,0,0,1]"}),
+            (List{0, 0, 0, 8}));
+}
+
+TEST(Resolve, SharedKeysOfGroupedAttention) {
+  const ModelSpec spec = Resolve(
+      kQwen3, {"num_key_value_heads_list=[1,2,4,2]", "window_attn_skip_freq=[0,1,0,1]", "sliding_window=8",
+               "swa_rope_theta=500.0", "v_head_dim=6", "attention_value_scale=0.5", "use_gated_attn=true",
+               "use_bias=true", "gated_attn_act=shifted_softsign", "attention_projection_layout=fused_qkv_gate"});
+  for (size_t layer = 0; layer < 4; ++layer) {
+    const GroupedAttention attention = Attention(spec, layer);
+    EXPECT_EQ(attention.kv_heads, (std::vector<int64_t>{1, 2, 4, 2}[layer]));
+    EXPECT_EQ(attention.value_dim, 6);
+    EXPECT_EQ(attention.value_scale, 0.5);
+    EXPECT_DOUBLE_EQ(attention.scale, 1 / std::sqrt(10.0)) << "of the key's width, not the value's";
+    EXPECT_EQ(attention.rope->theta, layer % 2 == 1 ? 500 : 10000);
+    ASSERT_TRUE(attention.gate);
+    EXPECT_EQ(attention.gate->activation, Activation::kShiftedSoftsign);
+    EXPECT_TRUE(attention.gate->bias && attention.biases.o && !attention.biases.q);
+  }
+  EXPECT_EQ(spec.tensors.qkv, TensorNames::Qkv::kFusedWithGate);
+}
+
+TEST(Resolve, FusedProjectionsAreSeenInTheFile) {
+  ModelSource source = Source(kLlama);
+  source.has_tensor = [](std::string_view name) { return name == "model.layers.0.self_attn.qkv_proj.weight"; };
+  EXPECT_EQ(ResolveModel(source).spec.tensors.qkv, TensorNames::Qkv::kFused);
+}
+
+TEST(Resolve, RopeOfEachLayerType) {
+  const ModelSpec spec =
+      Resolve(kQwen3, {"sliding_window=8", "window_attn_skip_freq=2",
+                       R"(rope_parameters={"full_attention":{"rope_theta":7000.0,"rope_type":"linear","factor":2},
+                          "sliding_attention":{"rope_theta":300.0,"rope_type":"default"}})"});
+  EXPECT_EQ(Attention(spec, 0).rope->theta, 7000);
+  EXPECT_EQ(std::get<RopeLinear>(Attention(spec, 2).rope->scaling).factor, 2);
+  EXPECT_EQ(Attention(spec, 1).rope->theta, 300);
+  EXPECT_TRUE(std::holds_alternative<std::monostate>(Attention(spec, 3).rope->scaling));
+}
+
 TEST(Resolve, GgufLlama) {
   const ModelSpec spec = Resolve(kGguf);
   EXPECT_TRUE(spec.tied_embeddings);
@@ -160,7 +212,7 @@ TEST(Resolve, Refusals) {
       // unknown, missing, ill-typed, absurd
       {kLlama, {"logit_softcap=30"}, {"'logit_softcap' (30)", "could change the maths"}},
       {kLlama, {"quantization_config.bits=4"}, {"'quantization_config'"}},
-      {kLlama, {"sliding_window=8"}, {"'sliding_window'"}},
+      {kLlama, {"sliding_windows=8"}, {"'sliding_windows'"}},
       {kLlama, {"hidden_size=null"}, {"'hidden_size' is missing"}},
       {kLlama, {"vocab_size=many"}, {"'vocab_size'", "whole number"}},
       {kLlama, {"hidden_size=-64"}, {"'hidden_size'"}},
@@ -191,10 +243,33 @@ TEST(Resolve, Refusals) {
        {R"(layer_types=["full_attention","full_attention","full_attention","chunked_attention"])"},
        {"'layer_types'", "layer 3", "chunked_attention"}},
       {kQwen3,
-       {R"(layer_types=["full_attention","sliding_attention","full_attention","full_attention"])", "sliding_window=4"},
+       {R"(layer_types=["full_attention","sliding_attention","full_attention","full_attention"])", "sliding_window=4",
+        "use_sliding_window=false"},
        {"'layer_types'", "layer 1", "use_sliding_window"}},
       {kQwen3, {"layer_types=full"}, {"'layer_types'", "list"}},
-      {kQwen3, {"use_sliding_window=true", "sliding_window=0"}, {"'sliding_window'"}},
+      {kQwen3,
+       {"sliding_window=8", "window_attn_skip_freq=[0,1,0,1]", "hybrid_layer_pattern=[0,1,1,1]"},
+       {"'window_attn_skip_freq'", "layer 2", "hybrid_layer_pattern"}},
+      {kQwen3,
+       {"sliding_window=8", "window_attn_skip_freq=2",
+        R"(layer_types=["full_attention","sliding_attention","sliding_attention","full_attention"])"},
+       {"'layer_types'", "layer 2", "window_attn_skip_freq"}},
+      {kQwen3, {"window_attn_skip_freq=[0,1,0,1]"}, {"'window_attn_skip_freq'", "sliding_window is absent"}},
+      {kQwen3, {"sliding_window=8", "window_attn_skip_freq=[0,1]"}, {"'window_attn_skip_freq' has 2 entries for 4"}},
+      {kQwen3, {"sliding_window=8", "hybrid_layer_pattern=[0,1,2,1]"}, {"'hybrid_layer_pattern'", "0 to 1"}},
+      {kQwen3, {"sliding_window=[8]"}, {"'sliding_window'", "[left, right]"}},
+      // shared keys of grouped attention
+      {kQwen3, {"num_key_value_heads_list=[2,2,3,2]"}, {"'num_key_value_heads_list'", "layer 2", "4 query heads"}},
+      {kQwen3, {"num_key_value_heads_list=[2,2]"}, {"'num_key_value_heads_list' has 2 entries for 4 layers"}},
+      {kQwen3, {"v_head_dim=0"}, {"'v_head_dim'"}},
+      {kQwen3, {"swa_rope_theta=0.5"}, {"'swa_rope_theta'", "above 1"}},
+      {kQwen3, {"use_gated_attn=true", "gated_attn_act=tanh"}, {"'gated_attn_act'", "tanh", "scaled_softsign"}},
+      {kQwen3, {"attention_projection_layout=fused"}, {"'attention_projection_layout'", "fused_qkv"}},
+      {kQwen3, {"attention_projection_layout=fused_qkv_gate"}, {"'use_gated_attn'"}},
+      {kQwen3,
+       {R"(rope_parameters={"full_attention":{"rope_theta":7000.0}})"},
+       {"'rope_parameters.sliding_attention' is missing"}},
+      {kQwen3, {"use_sliding_window=true", "max_window_layers=2", "sliding_window=0"}, {"'sliding_window'", "layer 2"}},
       {kQwen3, {"head_dim=null"}, {"'head_dim' is missing"}},
       {kQwen3, {"mlp_bias=true"}, {"'mlp_bias'"}},
       // GGUF

@@ -19,12 +19,20 @@ std::optional<double> OneOf(ConfigReader& top, ConfigReader* rope, std::string_v
   return inner ? inner : outer;
 }
 
-// The object of either dialect, or null.
-ConfigReader* RopeObject(ConfigReader& reader) {
+struct RopeObject {
+  ConfigReader* reader = nullptr;  // of either dialect, or null
+  bool of_layer_type = false;      // where the object holds one for each layer type
+};
+RopeObject FindRopeObject(ConfigReader& reader, std::string_view layer_type) {
   ConfigReader* scaling = reader.Nested("rope_scaling");
   ConfigReader* parameters = reader.Nested("rope_parameters");
   if (scaling && parameters) reader.Fail("rope_scaling", "is given beside rope_parameters; remove one of them");
-  return scaling ? scaling : parameters;
+  ConfigReader* rope = scaling ? scaling : parameters;
+  const bool for_types = rope && (rope->Has("full_attention") || rope->Has("sliding_attention"));
+  if (layer_type.empty() || !for_types) return {rope, false};
+  ConfigReader* own = rope->Nested(layer_type);
+  if (!own) rope->Fail(layer_type, "is missing beside the other layer type's");
+  return {own, true};
 }
 
 // 0 is "not given", as transformers reads it.
@@ -122,13 +130,15 @@ double YarnAttentionFactor(double factor, double mscale, double mscale_all_dim) 
 }
 
 RopeSpec ReadHfRope(ConfigReader& reader, int64_t head_dim, int64_t max_positions, const HfRopeOptions& options) {
-  ConfigReader* rope = RopeObject(reader);
+  const auto [rope, of_layer_type] = FindRopeObject(reader, options.layer_type);
 
   RopeSpec spec;
   spec.pairing = options.pairing;
-  const std::optional<double> theta = OneOf(reader, rope, "rope_theta");
-  if (!theta) reader.Notice("rope_theta is absent: 10000 taken, as transformers does");
-  spec.theta = theta.value_or(10000);
+  const std::optional<double> theta = options.theta ? options.theta : OneOf(reader, rope, "rope_theta");
+  if (!theta) {
+    reader.Notice(fmt::format("rope_theta is absent: {} taken, as transformers does", options.default_theta));
+  }
+  spec.theta = theta.value_or(options.default_theta);
   if (spec.theta <= 1) reader.Fail("rope_theta", fmt::format("is {}, but must be above 1", spec.theta));
 
   const double partial = OneOf(reader, rope, "partial_rotary_factor").value_or(options.default_partial);
@@ -136,7 +146,7 @@ RopeSpec ReadHfRope(ConfigReader& reader, int64_t head_dim, int64_t max_position
     reader.Fail("partial_rotary_factor", fmt::format("is {}, but this architecture turns whole heads", partial));
   }
   spec.dims = RotatedDims(reader, partial, head_dim);
-  if (!rope) return spec;
+  if (!rope || !(options.scaled || of_layer_type)) return spec;
 
   const std::string type = RopeType(*rope);
   if (type == "default") return spec;
@@ -161,7 +171,7 @@ RopeSpec ReadHfRope(ConfigReader& reader, int64_t head_dim, int64_t max_position
 double YarnScoreFactor(ConfigReader& reader, const RopeSpec& rope) {
   const auto* yarn = std::get_if<RopeYarn>(&rope.scaling);
   if (!yarn || yarn->factor <= 1) return 1;
-  const double mscale = NonNegative(*RopeObject(reader), "mscale_all_dim");
+  const double mscale = NonNegative(*FindRopeObject(reader, {}).reader, "mscale_all_dim");
   if (mscale == 0) return 1;
   const double m = 0.1 * mscale * std::log(yarn->factor) + 1;
   return m * m;

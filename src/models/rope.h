@@ -1,6 +1,8 @@
 // Rotary position embedding as configurations spell it.
 #pragma once
 
+#include <optional>
+
 #include "models/config_reader.h"
 #include "models/registry.h"
 #include "spec/layer_spec.h"
@@ -11,7 +13,11 @@ struct HfRopeOptions {
   RopePairing pairing = RopePairing::kHalves;
   bool partial = false;  // the architecture rotates int(head_dim * partial_rotary_factor) dims; else the factor is 1
   double default_partial = 1;
+  double default_theta = 10000;
   bool factorless_is_unscaled = false;  // a rope_scaling without `factor` scales nothing, whatever its type
+  std::optional<double> theta = {};     // already known; rope_theta is not read
+  std::string_view layer_type = {};     // whose object is read where rope_parameters hold one for each layer type
+  bool scaled = true;                   // false: an object for all layer types is not for this one
 };
 // Both Hugging Face dialects: rope_theta beside rope_scaling {type or rope_type, ...}, and transformers 5's
 // rope_parameters {rope_theta, rope_type, ...}. Types default, linear, llama3, yarn. `max_positions` stands in for an

@@ -124,9 +124,10 @@ void AddParts(const MoeFfn& ffn, Parts& parts) {
   if (router.normalize) text += fmt::format(", normalized by at least {}", router.min_sum);
   if (router.scaling != 1) text += fmt::format(", times {}", router.scaling);
   parts.emplace_back("router", text);
-  parts.emplace_back("shared expert", ffn.shared_width > 0
-                                          ? fmt::format("width {}, {}", ffn.shared_width, Words(ffn.shared_activation))
-                                          : "none");
+  parts.emplace_back("shared expert", ffn.shared_width > 0 ? fmt::format("width {}, {}{}", ffn.shared_width,
+                                                                         Words(ffn.shared_activation),
+                                                                         ffn.shared_biases ? ", biases" : "")
+                                                           : "none");
 }
 
 }  // namespace
@@ -154,7 +155,8 @@ std::string Describe(const ModelSpec& spec) {
   std::string text = fmt::format("hidden {}, vocab {}, layers {}, max positions {}\n", spec.hidden, spec.vocab,
                                  spec.layers.size(), spec.max_positions);
   text += fmt::format("final norm: {}\n", Words(spec.final_norm));
-  text += fmt::format("lm head: {}\n", spec.tied_embeddings ? "the embedding" : "its own");
+  text += fmt::format("lm head: {}{}\n", spec.tied_embeddings ? "the embedding" : "its own",
+                      spec.lm_head_bias ? ", with a bias" : "");
   if (spec.draft_layers > 0) text += fmt::format("draft heads (MTP): {}, not run\n", spec.draft_layers);
   for (const LayerRun& run : LayerRuns(spec)) {
     text += run.first == run.last ? fmt::format("layer {}\n", run.first)

@@ -157,6 +157,7 @@ struct MoeFfn {  // sum over the chosen experts of weight * expert(x), plus the 
   bool expert_biases = false;
   int64_t shared_width = 0;  // 0: no shared expert
   ActivationSpec shared_activation = {};
+  bool shared_biases = false;
 };
 using Ffn = std::variant<DenseFfn, MoeFfn>;
 
@@ -178,6 +179,7 @@ struct ModelSpec {
   int64_t max_positions = 0;  // tokens the model was made for
   RmsNormSpec final_norm;
   bool tied_embeddings = false;  // lm_head is the embedding matrix
+  bool lm_head_bias = false;
   std::vector<LayerSpec> layers;
   int64_t draft_layers = 0;  // MTP heads that a checkpoint may hold behind the last layer; not run
   TensorNames tensors = {};  // how the checkpoint spells what the layers need

@@ -12,6 +12,7 @@ enum class Slot {
   kEmbedding,     // [vocab, hidden]
   kFinalNorm,     // [hidden]
   kLmHead,        // [vocab, hidden]; absent from the plan with tied embeddings
+  kLmHeadBias,    // [vocab]
   kRopeDivisors,  // [rope dims / 2]
   kMixerNorm,     // [hidden]
   kFfnNorm,       // [hidden]
@@ -56,6 +57,9 @@ enum class Slot {
   kSharedGate,  // of the shared expert
   kSharedUp,
   kSharedDown,
+  kSharedGateBias,
+  kSharedUpBias,
+  kSharedDownBias,
 };
 
 struct TensorNames {

@@ -1,0 +1,75 @@
+// ERNIE-4.5 with experts (Baidu's technical report, 2025): softmax scores, corrected for the choice alone.
+#include <fmt/format.h>
+
+#include "models/architectures.h"
+#include "models/common_keys.h"
+#include "models/expert_keys.h"
+#include "models/grouped_keys.h"
+
+namespace gannet {
+namespace {
+
+constexpr IntRange kCount{0, 1 << 20};
+
+MoeFfn ReadMoe(ConfigReader& reader, bool biased) {
+  MoeFfn moe;
+  ReadExperts(reader, {.count = {"moe_num_experts", "num_experts"}, .chosen = {"moe_k", "num_experts_per_tok"}}, moe);
+  moe.router.scoring = RouterSpec::Scoring::kSoftmax;
+  moe.router.correction_bias = reader.Optional<bool>("moe_use_aux_free", true);
+  moe.router.normalize = true;
+  moe.router.min_sum = reader.Optional<double>("moe_norm_min", 1e-12);
+  const int64_t shared = reader.Optional<int64_t>("moe_num_shared_experts", 2, kCount);
+  moe.shared_width = shared > 0 ? CheckedWidth(reader, "moe_num_shared_experts", shared, moe.expert_width) : 0;
+  moe.shared_biases = biased;
+  reader.Expect("moe_gate", {"topk"});
+  reader.Ignore({"moe_capacity"}, "only training drops tokens");
+  return moe;
+}
+
+std::vector<Ffn> ReadFfns(ConfigReader& reader, int64_t layers, bool biased) {
+  const DenseFfn dense = ReadHfDenseFfn(reader, biased);
+  const MoeFfn moe = ReadMoe(reader, biased);
+  const int64_t start = reader.Optional<int64_t>("moe_layer_start_index", 1, kCount);
+  const int64_t end = reader.Optional<int64_t>("moe_layer_end_index", -1, IntRange{-1, kCount.max});
+  const int64_t last = end == -1 ? layers - 1 : end;
+  const int64_t interval = reader.Optional<int64_t>("moe_layer_interval", 1);
+  if (interval > 1) reader.Notice("moe_layer_interval counts from the first layer, as transformers does");
+  std::vector<Ffn> ffns;
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    const bool sparse = layer >= start && layer <= last && (layer + 1) % interval == 0;
+    ffns.push_back(sparse ? Ffn(moe) : Ffn(dense));
+  }
+  return ffns;
+}
+
+// The names of the draft heads' tensors, which stand beside the layers.
+void IgnoreDraftHeads(ModelFrame& frame) {
+  for (const std::string_view part : {"mtp_block", "mtp_emb_norm", "mtp_hidden_norm", "mtp_linear_proj"}) {
+    frame.spec.tensors.unused.push_back({fmt::format("model.{}.", part), "a draft head (MTP), which nothing runs yet"});
+  }
+}
+
+}  // namespace
+
+ModelSpec ResolveErnie45Moe(const ModelSource& source, ConfigReader& reader) {
+  ModelFrame frame = ReadHfFrame(reader, "ernie4_5_moe");
+  if (!reader.Has("tie_word_embeddings")) frame.spec.tied_embeddings = true;
+  const int64_t heads = reader.Required<int64_t>("num_attention_heads");
+  GroupedOptions options{
+      .full = HfGroupedAttention(reader, heads, reader.Optional<int64_t>("num_key_value_heads", heads),
+                                 HfHeadDim(reader, frame.spec.hidden, heads)),
+      .rope = HfRopeOptions{.pairing = RopePairing::kInterleaved, .default_theta = 500000}};
+  // Here use_bias reaches every projection, lm_head among them; the gate and o_proj as everywhere.
+  const bool biased = reader.Optional<bool>("use_bias", false);
+  options.full.biases = {.q = biased, .k = biased, .v = biased, .o = biased};
+  frame.spec.lm_head_bias = biased;
+  frame.spec.tensors.names[Slot::kRouterCorrection] = "mlp.moe_statics.e_score_correction_bias";
+  ReadDraftLayers(reader, frame);
+  IgnoreDraftHeads(frame);
+  const std::vector<GroupedAttention> attention = ReadGroupedLayers(reader, source, frame, options);
+  AddLayers(frame, attention, ReadFfns(reader, frame.layer_count, biased));
+  IgnoreExpertHousekeeping(reader);
+  return frame.spec;
+}
+
+}  // namespace gannet

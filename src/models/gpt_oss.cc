@@ -1,0 +1,62 @@
+// gpt-oss (arXiv 2508.10925): sinks, windows on every other layer, clamped SwiGLU, experts chosen before the softmax.
+#include "models/architectures.h"
+#include "models/common_keys.h"
+#include "models/expert_keys.h"
+#include "models/grouped_keys.h"
+
+namespace gannet {
+namespace {
+
+MoeFfn ReadFfn(ConfigReader& reader) {
+  MoeFfn moe;
+  ReadExperts(reader,
+              {.count = {"num_local_experts", "num_experts"},
+               .chosen = {"num_experts_per_tok", "experts_per_token"},
+               .width = "intermediate_size"},
+              moe);
+  moe.router.scoring = RouterSpec::Scoring::kSoftmaxOfChosen;
+  moe.router.bias = true;
+  moe.router.normalize = false;
+  moe.activation = {.kind = Activation::kClampedSwiglu,
+                    .limit = reader.Optional<double>("swiglu_limit", 7),
+                    .alpha = FindAlias<double>(reader, {"swiglu_alpha", "hidden_act_alpha"}).value_or(1.702)};
+  moe.expert_biases = true;
+  reader.Expect("hidden_act", {"silu"});
+  return moe;
+}
+
+}  // namespace
+
+ModelSpec ResolveGptOss(const ModelSource& source, ConfigReader& reader) {
+  ModelFrame frame = ReadHfFrame(reader, "gpt_oss");
+  const int64_t heads = reader.Required<int64_t>("num_attention_heads");
+  GroupedOptions options{.full = HfGroupedAttention(reader, heads, reader.Required<int64_t>("num_key_value_heads"),
+                                                    HfHeadDim(reader, frame.spec.hidden, heads)),
+                         .rope = HfRopeOptions{.default_theta = 150000}};
+  const bool biased = reader.Optional<bool>("attention_bias", true);
+  options.full.biases = {.q = biased, .k = biased, .v = biased, .o = biased};
+  options.full.sinks = true;
+  if (!reader.Has("rope_scaling") && !reader.Has("rope_parameters")) reader.Fail("rope_parameters", "is missing");
+  options.slides.emplace();
+  for (int64_t layer = 0; layer < frame.layer_count; ++layer) options.slides->push_back(layer % 2 == 0);
+
+  const std::vector<Ffn> ffns(static_cast<size_t>(frame.layer_count), ReadFfn(reader));
+  AddLayers(frame, ReadGroupedLayers(reader, source, frame, options), ffns);
+  frame.spec.tensors.experts = TensorNames::Experts::kStackedInterleaved;
+  for (const auto& [slot, name] : {std::pair(Slot::kRouter, "mlp.router.weight"),
+                                   {Slot::kRouterBias, "mlp.router.bias"},
+                                   {Slot::kExpertGate, "mlp.experts.gate_up_proj"},
+                                   {Slot::kExpertUp, "mlp.experts.gate_up_proj"},
+                                   {Slot::kExpertDown, "mlp.experts.down_proj"},
+                                   {Slot::kExpertGateBias, "mlp.experts.gate_up_proj_bias"},
+                                   {Slot::kExpertUpBias, "mlp.experts.gate_up_proj_bias"},
+                                   {Slot::kExpertDownBias, "mlp.experts.down_proj_bias"}}) {
+    frame.spec.tensors.names[slot] = name;
+  }
+  reader.Ignore({"initial_context_length"}, "the rope object says it");
+  IgnoreExpertHousekeeping(reader);
+  reader.Ignore({"quantization_config"}, "every tensor's own type counts");
+  return frame.spec;
+}
+
+}  // namespace gannet

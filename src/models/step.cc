@@ -1,0 +1,212 @@
+// Step-3.5-Flash and the text part of Step-3.7 (arXiv 2602.10604): a gate for every head, more query heads and another
+// RoPE on window layers, activations clamped on some layers.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "models/architectures.h"
+#include "models/common_keys.h"
+#include "models/expert_keys.h"
+#include "models/grouped_keys.h"
+
+namespace gannet {
+namespace {
+
+// Attention of layers without a window, and how it differs on those with one.
+GroupedOptions ReadAttention(ConfigReader& reader, const ModelFrame& frame) {
+  const int64_t heads = reader.Required<int64_t>("num_attention_heads");
+  const auto kv_heads = FindAlias<int64_t>(reader, {"num_attention_groups", "num_key_value_heads"});
+  if (!kv_heads) reader.Fail("num_attention_groups", "is missing");
+  const int64_t head_dim = HfHeadDim(reader, frame.spec.hidden, heads);
+  GroupedOptions options{.full = HfGroupedAttention(reader, heads, *kv_heads, head_dim)};
+  GroupedAttention& full = options.full;
+  full.scale = 1 / std::sqrt(reader.Optional<double>("query_pre_attn_scalar", static_cast<double>(head_dim)));
+  full.qk_norm = frame.norm;
+  const bool biased = reader.Optional<bool>("attention_bias", false);
+  full.biases = {.q = biased, .k = biased, .v = biased, .o = biased};
+  if (reader.Optional<bool>("use_head_wise_attn_gate", true)) {
+    full.gate = AttentionGate{.per = AttentionGate::Per::kHead, .activation = Activation::kSigmoid};
+  }
+
+  int64_t sliding_heads = reader.Optional<int64_t>("num_sliding_attention_heads", heads);
+  options.sliding = full;
+  if (ConfigReader* other = reader.Nested("attention_other_setting")) {
+    other->Expect("attention_type", {"sliding_attention"});
+    sliding_heads = other->Optional<int64_t>("num_attention_heads", sliding_heads);
+    options.sliding->kv_heads = other->Optional<int64_t>("num_attention_groups", *kv_heads);
+    options.sliding->key_dim = options.sliding->value_dim = other->Optional<int64_t>("head_dim", head_dim);
+    other->Ignore({"true_head_dim"}, "head_dim says it");
+  }
+  options.sliding->query_heads = sliding_heads;
+  CheckedWidth(reader, "num_sliding_attention_heads", sliding_heads, options.sliding->key_dim);
+  DivideExactly(reader, "num_sliding_attention_heads", sliding_heads, "num_attention_groups",
+                options.sliding->kv_heads);
+  return options;
+}
+
+// transformers writes the window layers' heads once more, layer by layer.
+void CheckLayerConfigs(ConfigReader& reader, const std::vector<GroupedAttention>& attention) {
+  ConfigReader* layers = reader.Nested("per_layer_config");
+  for (size_t layer = 0; layers && layer < attention.size(); ++layer) {
+    if (ConfigReader* own = layers->Nested(std::to_string(layer))) {
+      own->Expect("num_attention_heads", {attention[layer].query_heads});
+    }
+  }
+}
+
+// Layers that share a type may have bases and rotated shares of their own: rope_theta and partial_rotary_factors are
+// lists. rope_scaling is for the types of yarn_only_types.
+void ReadRopes(ConfigReader& reader, const ModelFrame& frame, std::vector<GroupedAttention>& attention) {
+  const auto numbers = [&](std::string_view key) {
+    std::vector<double> list;
+    if (reader.IsList(key)) list = ForEachLayer(reader, key, *reader.Find<std::vector<double>>(key), frame);
+    return list;
+  };
+  const std::vector<double> thetas = numbers("rope_theta");
+  const std::vector<double> partials = numbers("partial_rotary_factors");
+  const auto scaled_types = reader.Find<std::vector<std::string>>("yarn_only_types");
+  for (size_t layer = 0; layer < attention.size(); ++layer) {
+    HfRopeOptions options{.partial = true};
+    options.layer_type = attention[layer].window ? "sliding_attention" : "full_attention";
+    if (!thetas.empty()) options.theta = thetas[layer];
+    if (!partials.empty()) options.default_partial = partials[layer];
+    options.scaled = scaled_types ? std::ranges::count(*scaled_types, options.layer_type) > 0
+                                  : options.layer_type == "full_attention";
+    attention[layer].rope = ReadHfRope(reader, attention[layer].key_dim, frame.spec.max_positions, options);
+  }
+}
+
+// Which layers have experts: mlp_layer_types, or moe_layers_enum (numbers in a list, or in a string with commas), or
+// all from the fourth on.
+std::vector<bool> ExpertLayers(ConfigReader& reader, const ModelFrame& frame) {
+  std::vector<bool> sparse(static_cast<size_t>(frame.layer_count));
+  for (size_t layer = 3; layer < sparse.size(); ++layer) sparse[layer] = true;
+  const std::string_view key = "moe_layers_enum";
+  std::optional<std::vector<int64_t>> layers;
+  if (reader.IsList(key)) {
+    layers = reader.Find<std::vector<int64_t>>(key, IntRange{0, kLayerCount.max});
+  } else if (const auto text = reader.Find<std::string>(key)) {
+    layers.emplace();
+    for (size_t begin = 0; begin < text->size();) {
+      const size_t comma = std::min(text->find(',', begin), text->size());
+      int64_t layer = -1;
+      const char* first = text->data() + std::min(text->find_first_not_of(' ', begin), comma);
+      const auto [end, error] = std::from_chars(first, text->data() + comma, layer);
+      if (error != std::errc() || end != text->data() + comma || layer < 0) {
+        reader.Fail(key, fmt::format("must be numbers of layers between commas, not \"{}\"", *text));
+      }
+      layers->push_back(layer);
+      begin = comma + 1;
+    }
+  }
+  if (layers) {
+    sparse.assign(sparse.size(), false);
+    for (const int64_t layer : *layers) {
+      if (layer < frame.layer_count) sparse[static_cast<size_t>(layer)] = true;
+    }
+  }
+  return ReadMlpLayerTypes(reader, frame, std::move(sparse), key);
+}
+
+std::vector<Ffn> ReadFfns(ConfigReader& reader, const ModelFrame& frame) {
+  DenseFfn dense = ReadHfDenseFfn(reader, reader.Optional<bool>("mlp_bias", false));
+  MoeFfn moe;
+  ReadExperts(reader,
+              {.count = {"moe_num_experts", "n_routed_experts", "num_local_experts"},
+               .chosen = {"moe_top_k", "num_experts_per_tok"}},
+              moe);
+  reader.Expect("moe_router_activation", {"sigmoid"});
+  moe.router.scoring = RouterSpec::Scoring::kSigmoid;
+  moe.router.correction_bias = reader.Optional<bool>("use_moe_router_bias", true);
+  moe.router.normalize = reader.Optional<bool>("norm_expert_weight", true);
+  moe.router.scaling = reader.Optional<double>("moe_router_scaling_factor", 1);
+  const auto shared = FindAlias<int64_t>(reader, {"share_expert_dim", "share_expert_dims"});
+  if (!shared) reader.Fail("share_expert_dim", "is missing");
+  moe.shared_width = *shared;
+  moe.shared_biases = dense.biases;
+
+  const auto limits = [&](std::string_view key) {
+    auto list = reader.Find<std::vector<double>>(key);
+    return list ? ForEachLayer(reader, key, *std::move(list), frame)
+                : std::vector<double>(static_cast<size_t>(frame.layer_count));
+  };
+  const auto clamped = [](double limit) {
+    return limit > 0 ? ActivationSpec{.kind = Activation::kClampedSilu, .limit = limit} : ActivationSpec{};
+  };
+  const std::vector<double> expert_limits = limits("swiglu_limits");
+  const std::vector<double> dense_limits = limits("swiglu_limits_shared");
+  const std::vector<bool> sparse = ExpertLayers(reader, frame);
+  std::vector<Ffn> ffns;
+  for (size_t layer = 0; layer < sparse.size(); ++layer) {
+    moe.activation = clamped(expert_limits[layer]);
+    dense.activation = moe.shared_activation = clamped(dense_limits[layer]);
+    ffns.push_back(sparse[layer] ? Ffn(moe) : Ffn(dense));
+  }
+  return ffns;
+}
+
+void NameTensors(TensorNames& tensors) {
+  tensors.experts = TensorNames::Experts::kStacked;
+  for (const auto& [slot, name] : {std::pair(Slot::kGate, "self_attn.g_proj.weight"),
+                                   {Slot::kRouter, "moe.gate.weight"},
+                                   {Slot::kRouterCorrection, "moe.router_bias"},
+                                   {Slot::kExpertGate, "moe.gate_proj.weight"},
+                                   {Slot::kExpertUp, "moe.up_proj.weight"},
+                                   {Slot::kExpertDown, "moe.down_proj.weight"},
+                                   {Slot::kSharedGate, "share_expert.gate_proj.weight"},
+                                   {Slot::kSharedUp, "share_expert.up_proj.weight"},
+                                   {Slot::kSharedDown, "share_expert.down_proj.weight"},
+                                   {Slot::kSharedGateBias, "share_expert.gate_proj.bias"},
+                                   {Slot::kSharedUpBias, "share_expert.up_proj.bias"},
+                                   {Slot::kSharedDownBias, "share_expert.down_proj.bias"}}) {
+    tensors.names[slot] = name;
+  }
+}
+
+}  // namespace
+
+ModelSpec ResolveStep3p5(const ModelSource& source, ConfigReader& reader) {
+  ModelFrame frame = ReadHfFrame(reader, "step3p5");
+  reader.Expect("zero_centered", {true});
+  frame.norm.unit_offset = frame.spec.final_norm.unit_offset = true;
+  ReadDraftLayers(reader, frame);
+  std::vector<GroupedAttention> attention = ReadGroupedLayers(reader, source, frame, ReadAttention(reader, frame));
+  CheckLayerConfigs(reader, attention);
+  ReadRopes(reader, frame, attention);
+  AddLayers(frame, attention, ReadFfns(reader, frame));
+  NameTensors(frame.spec.tensors);
+  reader.Expect("att_impl_type", {"GQA"});
+  reader.Expect("use_mfa", {false});
+  reader.Expect("use_moe", {true});
+  reader.Expect("use_qk_norm", {true});
+  reader.Expect("sink", {false});
+  reader.Expect("use_bidirectional_attention", {false});
+  reader.Expect("moe_dynamic_exp_p", {1});
+  reader.Expect("moe_every_n_layer", {1});
+  if (reader.IsList("use_rope_layers")) reader.Expect("use_rope_layers", {Json(Json::Array{})});
+  reader.Ignore({"need_fp32_gate"}, "routing is computed in fp32");
+  reader.Ignore({"max_seq_len"}, "max_position_embeddings says it");
+  reader.Ignore({"mtp_layer_types", "mtp_mlp_layer_types"}, "of draft heads");
+  IgnoreExpertHousekeeping(reader);
+  return frame.spec;
+}
+
+ModelSpec ResolveStep3p7(const ModelSource& source, ConfigReader& reader) {
+  reader.Expect("model_type", {"step3p7"});
+  ConfigReader* text = reader.Nested("text_config");
+  if (!text) reader.Fail("text_config", "is missing");
+  ModelSpec spec = ResolveStep3p5(source, *text);
+  if (reader.Has("tie_word_embeddings")) spec.tied_embeddings = reader.Required<bool>("tie_word_embeddings");
+  reader.Ignore({"vision_config", "image_token_id", "image_token_len", "patch_token_len", "projector_bias",
+                 "im_start_token", "understand_projector_stride", "use_im_start_end"},
+                "of images; only text is served");
+  IgnoreHousekeeping(reader);
+  for (const std::string_view part : {"vision_model.", "vit_large_projector."}) {
+    spec.tensors.unused.push_back({std::string(part), "of images; only text is served"});
+  }
+  return spec;
+}
+
+}  // namespace gannet
