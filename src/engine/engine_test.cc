@@ -25,14 +25,18 @@ std::filesystem::path Golden(const char* name) {
 std::vector<std::filesystem::path> TestModels() {
   std::vector<std::filesystem::path> models;
   for (const auto& entry : std::filesystem::directory_iterator(Golden(""))) {
-    if (std::filesystem::exists(entry.path() / "config.json")) models.push_back(entry.path());
+    for (const char* file : {"config.json", "model.gguf"}) {
+      if (std::filesystem::exists(entry.path() / file)) models.push_back(entry.path());
+    }
   }
   std::ranges::sort(models);
   return models;
 }
 
 std::unique_ptr<Model> Load(const std::filesystem::path& path, const char* kernels, int threads) {
-  return Model::Load(path, {.kernels = kernels, .threads = threads, .max_step_rows = 128});
+  const std::filesystem::path file = path / "model.gguf";
+  return Model::Load(std::filesystem::exists(file) ? file : path,
+                     {.kernels = kernels, .threads = threads, .max_step_rows = 128});
 }
 
 uint64_t BitsOf(std::span<const float> row) {

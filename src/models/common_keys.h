@@ -33,13 +33,4 @@ int64_t HfHeadDim(ConfigReader& reader, int64_t hidden, int64_t heads);
 // num_attention_heads and num_key_value_heads over `head_dim`, with the usual scale 1 / sqrt(head_dim).
 GroupedAttention HfGroupedAttention(ConfigReader& reader, int64_t query_heads, int64_t kv_heads, int64_t head_dim);
 
-// A dense decoder of GGUF metadata: everything under "<prefix>." ("llama."), biases and tied embeddings by the presence
-// of their tensors.
-struct GgufDenseOptions {
-  RopePairing pairing = RopePairing::kHalves;
-  bool qk_norm = false;
-};
-ModelSpec ReadGgufDense(ConfigReader& reader, const ModelSource& source, const std::string& prefix,
-                        const GgufDenseOptions& options);
-
 }  // namespace gannet

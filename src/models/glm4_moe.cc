@@ -2,6 +2,7 @@
 #include "models/architectures.h"
 #include "models/common_keys.h"
 #include "models/expert_keys.h"
+#include "models/gguf_keys.h"
 #include "models/grouped_keys.h"
 
 namespace gannet {
@@ -19,6 +20,19 @@ ModelSpec ResolveGlm4Moe(const ModelSource& source, ConfigReader& reader) {
   ReadDraftLayers(reader, frame);
   const std::vector<GroupedAttention> attention = ReadGroupedLayers(reader, source, frame, options);
   AddLayers(frame, attention, ReadDeepseekFfns(reader, frame));
+  return frame.spec;
+}
+
+ModelSpec ResolveGlm4MoeGguf(const ModelSource& source, ConfigReader& keys) {
+  const GgufReader reader{keys, source, "glm4moe.", /*tied=*/false, /*biased=*/true};
+  ModelFrame frame = ReadGgufFrame(reader);
+  GroupedAttention attention = ReadGgufGrouped(reader, frame, RopePairing::kHalves);
+  if (reader.HasTensor("blk.0.attn_q_norm.weight")) attention.qk_norm = frame.norm;
+  MoeFfn moe = ReadGgufExperts(reader, RouterSpec::Scoring::kSigmoid, frame);
+  moe.router.correction_bias = true;
+  frame.spec.tensors.names[Slot::kFfnNorm] = "post_attention_norm.weight";
+  const std::vector<GroupedAttention> layers(static_cast<size_t>(frame.layer_count), attention);
+  AddLayers(frame, layers, ReadGgufFfns(reader, frame, moe));
   return frame.spec;
 }
 

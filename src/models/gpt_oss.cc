@@ -2,10 +2,13 @@
 #include "models/architectures.h"
 #include "models/common_keys.h"
 #include "models/expert_keys.h"
+#include "models/gguf_keys.h"
 #include "models/grouped_keys.h"
 
 namespace gannet {
 namespace {
+
+constexpr ActivationSpec kActivation{.kind = Activation::kClampedSwiglu, .limit = 7, .alpha = 1.702};
 
 MoeFfn ReadFfn(ConfigReader& reader) {
   MoeFfn moe;
@@ -17,9 +20,9 @@ MoeFfn ReadFfn(ConfigReader& reader) {
   moe.router.scoring = RouterSpec::Scoring::kSoftmaxOfChosen;
   moe.router.bias = true;
   moe.router.normalize = false;
-  moe.activation = {.kind = Activation::kClampedSwiglu,
-                    .limit = reader.Optional<double>("swiglu_limit", 7),
-                    .alpha = FindAlias<double>(reader, {"swiglu_alpha", "hidden_act_alpha"}).value_or(1.702)};
+  moe.activation = kActivation;
+  moe.activation.limit = reader.Optional<double>("swiglu_limit", kActivation.limit);
+  moe.activation.alpha = FindAlias<double>(reader, {"swiglu_alpha", "hidden_act_alpha"}).value_or(kActivation.alpha);
   moe.expert_biases = true;
   reader.Expect("hidden_act", {"silu"});
   return moe;
@@ -56,6 +59,24 @@ ModelSpec ResolveGptOss(const ModelSource& source, ConfigReader& reader) {
   reader.Ignore({"initial_context_length"}, "the rope object says it");
   IgnoreExpertHousekeeping(reader);
   reader.Ignore({"quantization_config"}, "every tensor's own type counts");
+  return frame.spec;
+}
+
+// Windows on even layers; the clamp of the experts is not in the metadata.
+ModelSpec ResolveGptOssGguf(const ModelSource& source, ConfigReader& keys) {
+  const GgufReader reader{keys, source, "gpt-oss.", /*tied=*/false, /*biased=*/true};
+  ModelFrame frame = ReadGgufFrame(reader);
+  GroupedAttention attention = ReadGgufGrouped(reader, frame, RopePairing::kHalves);
+  attention.sinks = attention.biases.o = true;
+  if (auto* yarn = std::get_if<RopeYarn>(&attention.rope->scaling)) yarn->truncate = false;
+  const int64_t window = keys.Required<int64_t>(reader.Key("attention.sliding_window"), kTokenCount);
+  std::vector<GroupedAttention> layers(static_cast<size_t>(frame.layer_count), attention);
+  for (size_t layer = 0; layer < layers.size(); layer += 2) layers[layer].window = window;
+  MoeFfn moe = ReadGgufExperts(reader, RouterSpec::Scoring::kSoftmaxOfChosen, frame);
+  moe.router.bias = moe.expert_biases = true;
+  moe.activation = kActivation;
+  frame.spec.tensors.names[Slot::kFfnNorm] = "post_attention_norm.weight";
+  AddLayers(frame, layers, ReadGgufFfns(reader, frame, moe));
   return frame.spec;
 }
 

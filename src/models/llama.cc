@@ -1,6 +1,7 @@
 // Llama (arXiv 2302.13971, 2407.21783) and what is built like it: SmolLM2.
 #include "models/architectures.h"
 #include "models/common_keys.h"
+#include "models/gguf_keys.h"
 #include "models/grouped_keys.h"
 
 namespace gannet {
@@ -26,7 +27,7 @@ ModelSpec ResolveLlama(const ModelSource& source, ConfigReader& reader) {
 // GGUF files hold the rows of q and k permuted, so that dims 2i and 2i + 1 turn together (llama.cpp,
 // convert_hf_to_gguf.py, LlamaModel.permute).
 ModelSpec ResolveLlamaGguf(const ModelSource& source, ConfigReader& reader) {
-  return ReadGgufDense(reader, source, "llama.", {.pairing = RopePairing::kInterleaved, .qk_norm = false});
+  return ReadGgufDense({reader, source, "llama."}, {.pairing = RopePairing::kInterleaved});
 }
 
 }  // namespace gannet

@@ -4,6 +4,7 @@
 #include "models/architectures.h"
 #include "models/common_keys.h"
 #include "models/expert_keys.h"
+#include "models/gguf_keys.h"
 #include "models/grouped_keys.h"
 
 namespace gannet {
@@ -62,7 +63,19 @@ ModelSpec ResolveQwen3Moe(const ModelSource& source, ConfigReader& reader) {
 }
 
 ModelSpec ResolveQwen3Gguf(const ModelSource& source, ConfigReader& reader) {
-  return ReadGgufDense(reader, source, "qwen3.", {.pairing = RopePairing::kHalves, .qk_norm = true});
+  return ReadGgufDense({reader, source, "qwen3."}, {.qk_norm = true});
+}
+
+ModelSpec ResolveQwen3MoeGguf(const ModelSource& source, ConfigReader& keys) {
+  const GgufReader reader{keys, source, "qwen3moe.", /*tied=*/false};
+  ModelFrame frame = ReadGgufFrame(reader);
+  GroupedAttention attention = ReadGgufGrouped(reader, frame, RopePairing::kHalves);
+  attention.qk_norm = frame.norm;
+  MoeFfn moe = ReadGgufExperts(reader, RouterSpec::Scoring::kSoftmax, frame);
+  moe.router.normalize = true;  // what llama.cpp does, whatever the file says
+  const std::vector<GroupedAttention> layers(static_cast<size_t>(frame.layer_count), attention);
+  AddLayers(frame, layers, ReadGgufFfns(reader, frame, moe));
+  return frame.spec;
 }
 
 }  // namespace gannet

@@ -29,6 +29,10 @@ constexpr Architecture kArchitectures[] = {
     {Dialect::kHuggingFace, "Ernie4_5_MoeForCausalLM", ResolveErnie45Moe},
     {Dialect::kGguf, "llama", ResolveLlamaGguf},
     {Dialect::kGguf, "qwen3", ResolveQwen3Gguf},
+    {Dialect::kGguf, "qwen3moe", ResolveQwen3MoeGguf},
+    {Dialect::kGguf, "deepseek2", ResolveDeepseek2Gguf},
+    {Dialect::kGguf, "glm4moe", ResolveGlm4MoeGguf},
+    {Dialect::kGguf, "gpt-oss", ResolveGptOssGguf},
 };
 
 std::string ArchitectureName(const Json& config, Dialect dialect) {

@@ -276,7 +276,7 @@ TEST(Resolve, Refusals) {
       {kGguf, {"llama.expert_count=8"}, {"'llama.expert_count'"}},
       {kGguf, {"llama.block_count=null"}, {"'llama.block_count' is missing"}},
       {kGguf, {"llama.vocab_size=null"}, {"'llama.vocab_size' is missing"}},
-      {kGguf, {"llama.rope.dimension_count=8"}, {"'llama.rope.dimension_count'"}},
+      {kGguf, {"llama.rope.dimension_count=18"}, {"'llama.rope.dimension_count'"}},
       {kGguf, {"llama.rope.scaling.type=longrope"}, {"'llama.rope.scaling.type'", "longrope"}},
       {kGguf, {"llama.attention.head_count=[4,4]"}, {"'llama.attention.head_count'"}},
       {kGguf, {"llama.attention.head_count_kv=3"}, {"'llama.attention.head_count'"}},

@@ -184,10 +184,9 @@ RopeSpec ReadGgufRope(ConfigReader& reader, const ModelSource& source, const std
   spec.theta = reader.Optional<double>(prefix + "rope.freq_base", 10000);
   if (spec.theta <= 1) reader.Fail(prefix + "rope.freq_base", fmt::format("is {}, but must be above 1", spec.theta));
   spec.dims = reader.Optional<int64_t>(prefix + "rope.dimension_count", head_dim);
-  if (spec.dims != head_dim || spec.dims % 2 != 0) {
-    reader.Fail(
-        prefix + "rope.dimension_count",
-        fmt::format("is {}, but this architecture turns whole heads ({} dims), an even number", spec.dims, head_dim));
+  if (spec.dims > head_dim || spec.dims % 2 != 0) {
+    reader.Fail(prefix + "rope.dimension_count",
+                fmt::format("is {}, but must be even and at most a head's {} dims", spec.dims, head_dim));
   }
 
   const std::string scaling = prefix + "rope.scaling.";

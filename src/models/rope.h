@@ -28,7 +28,7 @@ RopeSpec ReadHfRope(ConfigReader& reader, int64_t head_dim, int64_t max_position
 // square of 0.1 mscale_all_dim ln(factor) + 1; 1 without YaRN or mscale_all_dim.
 double YarnScoreFactor(ConfigReader& reader, const RopeSpec& rope);
 
-// <prefix>rope.*: freq_base, dimension_count (must be head_dim), scaling.*; rope_freqs.weight gives explicit divisors.
+// <prefix>rope.*: freq_base, dimension_count (of head_dim), scaling.*; rope_freqs.weight gives explicit divisors.
 RopeSpec ReadGgufRope(ConfigReader& reader, const ModelSource& source, const std::string& prefix, int64_t head_dim,
                       int64_t max_positions, RopePairing pairing);
 
