@@ -109,6 +109,46 @@ def mistakes(checks, scratch):
     checks.refused("a missing shard", ["model-00003-of-00009"], "logits", missing, "--ids", "1", *out)
 
 
+def refusals(checks, scratch):
+    """What the model families' configurations and tensors may get wrong: key or tensor, named in one sentence."""
+    grouped, latent, flash = "numpy-grouped-fused-gate", "numpy-latent-sigmoid", "glm4-moe-lite-f32"
+    for model, what, words, keys in [
+        (grouped, "KV heads that do not divide", ["num_key_value_heads_list", "layer 2", "4"],
+         dict(num_key_value_heads_list=[1, 2, 4, 6])),
+        (grouped, "a list too short", ["num_key_value_heads_list", "3 entries"], dict(num_key_value_heads_list=[1, 2, 3])),
+        (grouped, "two sources of windows that disagree", ["window_attn_skip_freq", "hybrid_layer_pattern", "layer 0"],
+         dict(hybrid_layer_pattern=[1, 1, 1, 0])),
+        (grouped, "a source that agrees, but no window", ["window_attn_skip_freq", "sliding_window"],
+         dict(sliding_window=None)),
+        (grouped, "an unknown activation of the gate", ["gated_attn_act", "tanh"], dict(gated_attn_act="tanh")),
+        (grouped, "a gate inside projections and none in the maths", ["use_gated_attn"], dict(use_gated_attn=False)),
+        (grouped, "projections under another name", ["q_proj.weight"], dict(attention_projection_layout="split")),
+        (grouped, "values of another width", ["self_attn.qkvg_proj.weight", "shape"], dict(v_head_dim=8)),
+        (latent, "a gate's bias that nothing reads", ["self_attn.gate.bias"], dict(use_bias=False)),
+        (latent, "a gate that nothing reads", ["self_attn.gate.weight"], dict(use_gated_attn=False, use_bias=False)),
+        (latent, "an unknown key", ["kv_lora_scale"], dict(kv_lora_scale=2.0)),
+        (flash, "more experts than tensors", ["mlp.gate.weight", "shape"], dict(n_routed_experts=8)),
+        (flash, "fewer experts than tensors", ["mlp.gate.weight"], dict(n_routed_experts=6)),
+        (flash, "groups that do not divide", ["n_routed_experts", "n_group"], dict(n_group=2)),
+        (flash, "more chosen than there are", ["num_experts_per_tok"], dict(num_experts_per_tok=8)),
+        (flash, "another router", ["scoring_func", "softmax"], dict(scoring_func="softmax")),
+        (flash, "a list of feed-forwards too long", ["mlp_layer_types", "4 entries"], dict(mlp_layer_types=["dense"] * 4)),
+        (flash, "a layer type nobody knows", ["mlp_layer_types", "layer 0", "lookup"],
+         dict(mlp_layer_types=["lookup", "sparse", "sparse"])),
+        (flash, "experts where the file has none", ["layers.0.mlp.gate.weight"],
+         dict(mlp_layer_types=["sparse", "sparse", "sparse"])),
+        ("step3p5-hub", "a clamp for too few layers", ["swiglu_limits", "2 entries"], dict(swiglu_limits=[0, 1])),
+        ("step3p5-hub", "layers that are no numbers", ["moe_layers_enum"], dict(moe_layers_enum="1,x")),
+        ("step3p5-hub", "bases for too few layers", ["rope_theta", "1 entries"], dict(rope_theta=[1e4])),
+        ("mimo-v2-flash-hub", "sinks that nothing reads", ["attention_sink_bias"],
+         dict(add_swa_attention_sink_bias=False)),
+        ("gpt-oss-yarn", "no window", ["layer_types", "sliding_window"], dict(sliding_window=None)),
+        ("ernie4-5-moe-bf16", "another choice of experts", ["moe_gate"], dict(moe_gate="top2")),
+    ]:
+        checks.refused(f"{model}: {what}", words, "logits", damaged(scratch, model, set_config(**keys)), "--ids", "1",
+                       "--out", scratch / "x.npy")
+
+
 def text(checks, smollm2, scratch):
     goldens = json.loads((GOLDENS / "smollm2" / "goldens.json").read_text())["prompts"]
     for prompt in goldens:
@@ -144,6 +184,7 @@ def main():
     checks = Checks(sys.argv[1])
     with tempfile.TemporaryDirectory() as scratch:
         mistakes(checks, pathlib.Path(scratch))
+        refusals(checks, pathlib.Path(scratch))
         text(checks, sys.argv[2], pathlib.Path(scratch))
     print(f"{checks.passed} passed, {checks.failed} failed")
     return 1 if checks.failed or not checks.passed else 0

@@ -109,7 +109,8 @@ MODELS = {
     "glm4-moe-lite-bf16": (
         tiny(Glm4MoeLiteConfig, num_hidden_layers=3, num_attention_heads=10, num_key_value_heads=10,
                q_lora_rank=None, kv_lora_rank=32, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=12,
-               n_routed_experts=8, num_experts_per_tok=2, n_shared_experts=2, first_k_dense_replace=1,
+               n_routed_experts=8, num_experts_per_tok=2, n_shared_experts=2, first_k_dense_replace=1, rms_norm_eps=1e-5,
+               latent_norm_eps=1e-6,  # the norms of the bottlenecks: transformers has this number in its code
                mlp_layer_types=["sparse", "dense", "sparse"], norm_topk_prob=False),
         torch.bfloat16, {}, True),
     "deepseek-v3-yarn": (
