@@ -3,10 +3,10 @@
 
 #include <cmath>
 
-#include "models/architectures.h"
 #include "models/common_keys.h"
 #include "models/expert_keys.h"
 #include "models/gguf_keys.h"
+#include "models/registry.h"
 #include "models/rope.h"
 
 namespace gannet {
@@ -93,8 +93,6 @@ LatentAttention ReadGgufLatent(const GgufReader& reader, ModelFrame& frame) {
   return attention;
 }
 
-}  // namespace
-
 ModelSpec ResolveDeepseekV3(const ModelSource&, ConfigReader& reader) { return Resolve(reader, "deepseek_v3"); }
 ModelSpec ResolveGlm4MoeLite(const ModelSource&, ConfigReader& reader) { return Resolve(reader, "glm4_moe_lite"); }
 
@@ -114,4 +112,9 @@ ModelSpec ResolveDeepseek2Gguf(const ModelSource& source, ConfigReader& keys) {
   return frame.spec;
 }
 
+const RegisterArchitectures kRegistered{{Dialect::kHuggingFace, "DeepseekV3ForCausalLM", ResolveDeepseekV3},
+                                        {Dialect::kHuggingFace, "Glm4MoeLiteForCausalLM", ResolveGlm4MoeLite},
+                                        {Dialect::kGguf, "deepseek2", ResolveDeepseek2Gguf}};
+
+}  // namespace
 }  // namespace gannet

@@ -1,10 +1,10 @@
 // ERNIE-4.5 with experts (Baidu's technical report, 2025): softmax scores, corrected for the choice alone.
 #include <fmt/format.h>
 
-#include "models/architectures.h"
 #include "models/common_keys.h"
 #include "models/expert_keys.h"
 #include "models/grouped_keys.h"
+#include "models/registry.h"
 
 namespace gannet {
 namespace {
@@ -49,8 +49,6 @@ void IgnoreDraftHeads(ModelFrame& frame) {
   }
 }
 
-}  // namespace
-
 ModelSpec ResolveErnie45Moe(const ModelSource& source, ConfigReader& reader) {
   ModelFrame frame = ReadHfFrame(reader, "ernie4_5_moe");
   if (!reader.Has("tie_word_embeddings")) frame.spec.tied_embeddings = true;
@@ -72,4 +70,7 @@ ModelSpec ResolveErnie45Moe(const ModelSource& source, ConfigReader& reader) {
   return frame.spec;
 }
 
+const RegisterArchitectures kRegistered{{Dialect::kHuggingFace, "Ernie4_5_MoeForCausalLM", ResolveErnie45Moe}};
+
+}  // namespace
 }  // namespace gannet

@@ -1,11 +1,12 @@
 // GLM-4.5 to 4.7 (arXiv 2508.06471): grouped attention with partly rotated heads, experts as DeepSeek-V3 routes them.
-#include "models/architectures.h"
 #include "models/common_keys.h"
 #include "models/expert_keys.h"
 #include "models/gguf_keys.h"
 #include "models/grouped_keys.h"
+#include "models/registry.h"
 
 namespace gannet {
+namespace {
 
 ModelSpec ResolveGlm4Moe(const ModelSource& source, ConfigReader& reader) {
   ModelFrame frame = ReadHfFrame(reader, "glm4_moe");
@@ -36,4 +37,8 @@ ModelSpec ResolveGlm4MoeGguf(const ModelSource& source, ConfigReader& keys) {
   return frame.spec;
 }
 
+const RegisterArchitectures kRegistered{{Dialect::kHuggingFace, "Glm4MoeForCausalLM", ResolveGlm4Moe},
+                                        {Dialect::kGguf, "glm4moe", ResolveGlm4MoeGguf}};
+
+}  // namespace
 }  // namespace gannet

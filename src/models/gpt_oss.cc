@@ -1,9 +1,9 @@
 // gpt-oss (arXiv 2508.10925): sinks, windows on every other layer, clamped SwiGLU, experts chosen before the softmax.
-#include "models/architectures.h"
 #include "models/common_keys.h"
 #include "models/expert_keys.h"
 #include "models/gguf_keys.h"
 #include "models/grouped_keys.h"
+#include "models/registry.h"
 
 namespace gannet {
 namespace {
@@ -27,8 +27,6 @@ MoeFfn ReadFfn(ConfigReader& reader) {
   reader.Expect("hidden_act", {"silu"});
   return moe;
 }
-
-}  // namespace
 
 ModelSpec ResolveGptOss(const ModelSource& source, ConfigReader& reader) {
   ModelFrame frame = ReadHfFrame(reader, "gpt_oss");
@@ -80,4 +78,8 @@ ModelSpec ResolveGptOssGguf(const ModelSource& source, ConfigReader& keys) {
   return frame.spec;
 }
 
+const RegisterArchitectures kRegistered{{Dialect::kHuggingFace, "GptOssForCausalLM", ResolveGptOss},
+                                        {Dialect::kGguf, "gpt-oss", ResolveGptOssGguf}};
+
+}  // namespace
 }  // namespace gannet

@@ -1,10 +1,11 @@
 // Llama (arXiv 2302.13971, 2407.21783) and what is built like it: SmolLM2.
-#include "models/architectures.h"
 #include "models/common_keys.h"
 #include "models/gguf_keys.h"
 #include "models/grouped_keys.h"
+#include "models/registry.h"
 
 namespace gannet {
+namespace {
 
 ModelSpec ResolveLlama(const ModelSource& source, ConfigReader& reader) {
   ModelFrame frame = ReadHfFrame(reader, "llama");
@@ -30,4 +31,8 @@ ModelSpec ResolveLlamaGguf(const ModelSource& source, ConfigReader& reader) {
   return ReadGgufDense({reader, source, "llama."}, {.pairing = RopePairing::kInterleaved});
 }
 
+const RegisterArchitectures kRegistered{{Dialect::kHuggingFace, "LlamaForCausalLM", ResolveLlama},
+                                        {Dialect::kGguf, "llama", ResolveLlamaGguf}};
+
+}  // namespace
 }  // namespace gannet

@@ -1,8 +1,8 @@
 // MiMo-V2-Flash (arXiv 2601.02780): window layers with their own heads, RoPE base and sinks beside full ones.
-#include "models/architectures.h"
 #include "models/common_keys.h"
 #include "models/expert_keys.h"
 #include "models/grouped_keys.h"
+#include "models/registry.h"
 
 namespace gannet {
 namespace {
@@ -15,8 +15,6 @@ std::optional<int64_t> ReadWindowSize(ConfigReader& reader) {
                 std::string(reader.Has("sliding_window") ? "; it wins over sliding_window" : ""));
   return *size + 1;
 }
-
-}  // namespace
 
 ModelSpec ResolveMimoV2Flash(const ModelSource& source, ConfigReader& reader) {
   ModelFrame frame = ReadHfFrame(reader, "mimo_v2_flash");
@@ -48,4 +46,7 @@ ModelSpec ResolveMimoV2Flash(const ModelSource& source, ConfigReader& reader) {
   return frame.spec;
 }
 
+const RegisterArchitectures kRegistered{{Dialect::kHuggingFace, "MiMoV2FlashForCausalLM", ResolveMimoV2Flash}};
+
+}  // namespace
 }  // namespace gannet

@@ -1,11 +1,11 @@
 // Qwen3, dense (arXiv 2505.09388): per-head RMS norm on queries and keys, windows on some layers.
 #include <algorithm>
 
-#include "models/architectures.h"
 #include "models/common_keys.h"
 #include "models/expert_keys.h"
 #include "models/gguf_keys.h"
 #include "models/grouped_keys.h"
+#include "models/registry.h"
 
 namespace gannet {
 namespace {
@@ -26,8 +26,6 @@ GroupedOptions ReadOptions(ConfigReader& reader, const ModelFrame& frame, int64_
   for (int64_t layer = 0; layer < frame.layer_count; ++layer) options.slides->push_back(slides && layer >= first);
   return options;
 }
-
-}  // namespace
 
 ModelSpec ResolveQwen3(const ModelSource& source, ConfigReader& reader) {
   ModelFrame frame = ReadHfFrame(reader, "qwen3");
@@ -78,4 +76,10 @@ ModelSpec ResolveQwen3MoeGguf(const ModelSource& source, ConfigReader& keys) {
   return frame.spec;
 }
 
+const RegisterArchitectures kRegistered{{Dialect::kHuggingFace, "Qwen3ForCausalLM", ResolveQwen3},
+                                        {Dialect::kHuggingFace, "Qwen3MoeForCausalLM", ResolveQwen3Moe},
+                                        {Dialect::kGguf, "qwen3", ResolveQwen3Gguf},
+                                        {Dialect::kGguf, "qwen3moe", ResolveQwen3MoeGguf}};
+
+}  // namespace
 }  // namespace gannet

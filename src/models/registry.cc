@@ -3,37 +3,18 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "base/result.h"
-#include "models/architectures.h"
+#include "models/config_reader.h"
 
 namespace gannet {
 namespace {
 
-struct Architecture {
-  Dialect dialect;
-  std::string_view name;
-  ModelSpec (*resolve)(const ModelSource& source, ConfigReader& reader);
-};
-
-constexpr Architecture kArchitectures[] = {
-    {Dialect::kHuggingFace, "LlamaForCausalLM", ResolveLlama},
-    {Dialect::kHuggingFace, "Qwen3ForCausalLM", ResolveQwen3},
-    {Dialect::kHuggingFace, "Qwen3MoeForCausalLM", ResolveQwen3Moe},
-    {Dialect::kHuggingFace, "DeepseekV3ForCausalLM", ResolveDeepseekV3},
-    {Dialect::kHuggingFace, "Glm4MoeLiteForCausalLM", ResolveGlm4MoeLite},
-    {Dialect::kHuggingFace, "Glm4MoeForCausalLM", ResolveGlm4Moe},
-    {Dialect::kHuggingFace, "GptOssForCausalLM", ResolveGptOss},
-    {Dialect::kHuggingFace, "MiMoV2FlashForCausalLM", ResolveMimoV2Flash},
-    {Dialect::kHuggingFace, "Step3p5ForCausalLM", ResolveStep3p5},
-    {Dialect::kHuggingFace, "Step3p7ForConditionalGeneration", ResolveStep3p7},
-    {Dialect::kHuggingFace, "Ernie4_5_MoeForCausalLM", ResolveErnie45Moe},
-    {Dialect::kGguf, "llama", ResolveLlamaGguf},
-    {Dialect::kGguf, "qwen3", ResolveQwen3Gguf},
-    {Dialect::kGguf, "qwen3moe", ResolveQwen3MoeGguf},
-    {Dialect::kGguf, "deepseek2", ResolveDeepseek2Gguf},
-    {Dialect::kGguf, "glm4moe", ResolveGlm4MoeGguf},
-    {Dialect::kGguf, "gpt-oss", ResolveGptOssGguf},
-};
+std::vector<Architecture>& Architectures() {
+  static std::vector<Architecture> architectures;
+  return architectures;
+}
 
 std::string ArchitectureName(const Json& config, Dialect dialect) {
   const bool gguf = dialect == Dialect::kGguf;
@@ -83,6 +64,10 @@ void ApplyOverride(const std::string& text, Dialect dialect, Json& config) {
 
 }  // namespace
 
+RegisterArchitectures::RegisterArchitectures(std::initializer_list<Architecture> architectures) {
+  Architectures().insert(Architectures().end(), architectures);
+}
+
 ResolvedModel ResolveModel(const ModelSource& source) {
   const std::string file = source.dialect == Dialect::kGguf ? "the GGUF metadata" : "config.json";
   Json config = source.config;
@@ -95,7 +80,7 @@ ResolvedModel ResolveModel(const ModelSource& source) {
     notes.notices.push_back(fmt::format("--config-override {}", text));
   }
   const std::string name = ArchitectureName(config, source.dialect);
-  for (const Architecture& architecture : kArchitectures) {
+  for (const Architecture& architecture : Architectures()) {
     if (architecture.dialect != source.dialect || architecture.name != name) continue;
     ConfigReader reader(config, file, notes);
     ResolvedModel model;
@@ -112,9 +97,10 @@ ResolvedModel ResolveModel(const ModelSource& source) {
 
 std::vector<std::string> KnownArchitectures(Dialect dialect) {
   std::vector<std::string> names;
-  for (const Architecture& architecture : kArchitectures) {
+  for (const Architecture& architecture : Architectures()) {
     if (architecture.dialect == dialect) names.emplace_back(architecture.name);
   }
+  std::ranges::sort(names);
   return names;
 }
 

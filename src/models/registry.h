@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,9 +30,23 @@ struct ResolvedModel {
   std::vector<std::string> notices;  // what was assumed
 };
 
+class ConfigReader;
+
+// An architecture's file makes one object of this, at namespace scope: the table needs no line elsewhere. `resolve`
+// reads every key of the configuration and throws LoadError("models", ...).
+struct Architecture {
+  Dialect dialect;
+  std::string_view name;  // as config.json's "architectures" or "general.architecture" spell it
+  ModelSpec (*resolve)(const ModelSource& source, ConfigReader& reader);
+};
+class RegisterArchitectures {
+ public:
+  RegisterArchitectures(std::initializer_list<Architecture> architectures);
+};
+
 // Throws LoadError("models", ...): an unknown architecture, a missing or ill-typed key, a key nobody reads.
 ResolvedModel ResolveModel(const ModelSource& source);
-// The architectures known, by dialect, for messages and docs.
+// The architectures known, in order of their names.
 std::vector<std::string> KnownArchitectures(Dialect dialect);
 
 }  // namespace gannet

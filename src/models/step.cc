@@ -6,10 +6,10 @@
 #include <charconv>
 #include <cmath>
 
-#include "models/architectures.h"
 #include "models/common_keys.h"
 #include "models/expert_keys.h"
 #include "models/grouped_keys.h"
+#include "models/registry.h"
 
 namespace gannet {
 namespace {
@@ -165,8 +165,6 @@ void NameTensors(TensorNames& tensors) {
   }
 }
 
-}  // namespace
-
 ModelSpec ResolveStep3p5(const ModelSource& source, ConfigReader& reader) {
   ModelFrame frame = ReadHfFrame(reader, "step3p5");
   reader.Expect("zero_centered", {true});
@@ -209,4 +207,8 @@ ModelSpec ResolveStep3p7(const ModelSource& source, ConfigReader& reader) {
   return spec;
 }
 
+const RegisterArchitectures kRegistered{{Dialect::kHuggingFace, "Step3p5ForCausalLM", ResolveStep3p5},
+                                        {Dialect::kHuggingFace, "Step3p7ForConditionalGeneration", ResolveStep3p7}};
+
+}  // namespace
 }  // namespace gannet
