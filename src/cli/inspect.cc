@@ -6,8 +6,11 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
+#include <set>
 
+#include "base/cpu_topology.h"
 #include "base/mapped_file.h"
 #include "checkpoint/bind.h"
 #include "checkpoint/tensor_plan.h"
@@ -34,6 +37,8 @@ struct InspectFlags {
   bool json = false;
 };
 
+constexpr int64_t kStepRows = 512;
+
 struct DtypeCount {
   int64_t tensors = 0;
   int64_t bytes = 0;
@@ -44,16 +49,27 @@ struct DtypeCount {
 struct Findings {
   ResolvedModel model;
   NameStyle style = NameStyle::kHuggingFace;
-  std::vector<PlannedTensor> tensors;
+  std::vector<PlannedTensor> plan;
+  std::vector<FileTensor> tensors;
   KvPlan kv;
   WorkspacePlan workspace;
   bool has_weights = false;
-  std::map<std::string, DtypeCount> dtypes;
+  std::map<std::string, DtypeCount> dtypes;  // of the file, or as the configuration names its type
+  DtypeCount unread;                         // draft heads and the like
   int64_t weight_bytes = 0;
   std::string kernels;  // table
-};
 
-constexpr int64_t kStepRows = 512;
+  int64_t parameters() const {
+    int64_t sum = 0;
+    for (const FileTensor& tensor : tensors) sum += tensor.values();
+    return sum;
+  }
+  // With weights, workspace and the cache of one sequence.
+  int64_t bytes_in_all(int64_t tokens) const {
+    return weight_bytes + workspace.bytes(kStepRows, 1) + kv.bytes_for(tokens);
+  }
+  bool loads_here() const { return bytes_in_all(kBlockTokens) <= AvailableMemoryBytes(); }
+};
 
 ModelSource SourceOfFile(const fs::path& path, std::vector<std::string> overrides) {
   Result<Json> json = Json::Parse(ReadTextFile(path, size_t{64} << 20));
@@ -68,23 +84,44 @@ ModelSource SourceOfFile(const fs::path& path, std::vector<std::string> override
 void CountDtypes(const Checkpoint& checkpoint, Findings& findings, const std::string& kernel_name) {
   const Kernels* kernels = FindKernels(kernel_name);
   if (!kernels) throw UsageError(fmt::format("--kernels has no table '{}' that this machine runs", kernel_name));
-  const BoundTensors bound = Bind(findings.model.spec, findings.tensors, checkpoint);
+  const BoundTensors bound = Bind(findings.model.spec, findings.plan, checkpoint);
   std::map<std::string, const Weight*> smallest;  // of each dtype
   for (const std::string& notice : bound.notices()) findings.model.notices.push_back(notice);
-  for (const PlannedTensor& planned : findings.tensors) {
+  std::set<std::string_view> read;
+  for (const PlannedTensor& planned : findings.plan) {
     const Weight& weight = bound.Get(planned.layer, planned.slot, planned.index).weight;
-    DtypeCount& count = findings.dtypes[std::string(InfoOf(weight.storage).name)];
-    ++count.tensors;
-    count.bytes += weight.bytes();
-    findings.weight_bytes += weight.bytes();
+    if (read.insert(planned.name).second) {
+      const int64_t bytes = std::ssize(checkpoint.Find(planned.name)->data);
+      DtypeCount& count = findings.dtypes[std::string(InfoOf(weight.storage).name)];
+      ++count.tensors;
+      count.bytes += bytes;
+      findings.weight_bytes += bytes;
+    }
     if (IsVector(planned.slot)) continue;
     const Weight*& matrix = smallest.try_emplace(std::string(InfoOf(weight.storage).name), &weight).first->second;
     if (weight.bytes() < matrix->bytes()) matrix = &weight;
+  }
+  for (const auto& [name, stored] : checkpoint.tensors()) {
+    if (read.contains(name)) continue;
+    ++findings.unread.tensors;
+    findings.unread.bytes += std::ssize(stored.data);
   }
   ThreadPool pool(1);
   for (const auto& [dtype, matrix] : smallest) findings.dtypes[dtype].kernel = kernels->pack(*matrix, pool)->kernel();
   findings.kernels = kernels->name;
   findings.has_weights = true;
+}
+
+// Without a file: every tensor in the type that the configuration names.
+void CountAsConfigured(const Json& config, Findings& findings) {
+  std::string dtype = "bfloat16";
+  for (const char* key : {"torch_dtype", "dtype"}) {
+    if (const Json* value = config.Find(key); value && value->is_string()) dtype = value->as_string();
+  }
+  const int64_t size = dtype == "float32" ? 4 : 2;
+  DtypeCount& count = findings.dtypes[size == 4 ? "F32" : dtype == "float16" ? "F16" : "BF16"];
+  count.tensors = std::ssize(findings.tensors);
+  count.bytes = findings.weight_bytes = findings.parameters() * size;
 }
 
 Findings Inspect(const InspectFlags& flags) {
@@ -101,10 +138,11 @@ Findings Inspect(const InspectFlags& flags) {
   findings.model = ResolveModel(source);
   const ModelSpec& spec = findings.model.spec;
   findings.style = source.dialect == Dialect::kGguf ? NameStyle::kGguf : NameStyle::kHuggingFace;
-  findings.tensors = PlanTensors(spec, findings.style);
+  findings.plan = PlanTensors(spec, findings.style);
+  findings.tensors = FileTensors(findings.plan);
   findings.kv = PlanKv(spec, ParseKvType(flags.kv_type));
   findings.workspace = PlanWorkspace(spec);
-  if (checkpoint) CountDtypes(*checkpoint, findings, flags.kernels);
+  checkpoint ? CountDtypes(*checkpoint, findings, flags.kernels) : CountAsConfigured(source.config, findings);
   return findings;
 }
 
@@ -125,23 +163,30 @@ void PrintText(const Findings& findings) {
   std::string text = fmt::format("architecture {}\n\nSPEC\n{}", findings.model.architecture, Describe(spec));
   text += fmt::format("\nCACHE\n{}", Describe(findings.kv));
   text += fmt::format("\nWORKSPACE\n{}", Describe(findings.workspace));
-  int64_t parameters = 0;
-  for (const PlannedTensor& tensor : findings.tensors) parameters += tensor.rows * tensor.cols;
-  text += fmt::format("\nTENSORS\n{} tensors, {} parameters\n", findings.tensors.size(), parameters);
+  text += fmt::format("\nTENSORS\n{} tensors, {} parameters\n", findings.tensors.size(), findings.parameters());
   for (const auto& [dtype, count] : findings.dtypes) {
-    text += fmt::format("{}: {} tensors, {}{}\n", dtype, count.tensors, Megabytes(count.bytes),
+    text += fmt::format("{}: {} tensors, {}{}{}\n", dtype, count.tensors, Megabytes(count.bytes),
+                        findings.has_weights ? "" : ", as the configuration says",
                         count.kernel.empty() ? "" : ", matrices by kernel " + count.kernel);
+  }
+  if (findings.unread.tensors > 0) {
+    text += fmt::format("not read: {} tensors, {}\n", findings.unread.tensors, Megabytes(findings.unread.bytes));
   }
   if (findings.has_weights) text += fmt::format("kernels: table {}\n", findings.kernels);
   text += fmt::format("\nMEMORY of one sequence, steps of {} rows\n", kStepRows);
   for (const int64_t tokens : Contexts(spec)) {
     const int64_t workspace = findings.workspace.bytes(kStepRows, 1);
     const int64_t cache = findings.kv.bytes_for(tokens);
-    text += fmt::format("{} tokens: cache {}, workspace {}", tokens, Megabytes(cache), Megabytes(workspace));
-    text += findings.has_weights ? fmt::format(", weights {}: {} in all\n", Megabytes(findings.weight_bytes),
-                                               Megabytes(findings.weight_bytes + cache + workspace))
-                                 : "\n";
+    text +=
+        fmt::format("{} tokens: cache {}, workspace {}, weights {}: {} in all\n", tokens, Megabytes(cache),
+                    Megabytes(workspace), Megabytes(findings.weight_bytes), Megabytes(findings.bytes_in_all(tokens)));
   }
+  const int64_t available = AvailableMemoryBytes();
+  const int64_t least = findings.bytes_in_all(kBlockTokens);
+  text += findings.loads_here()
+              ? fmt::format("loads here: this machine has {} available\n", Megabytes(available))
+              : fmt::format("does not load here: it needs at least {}, and this machine has {} available\n",
+                            Megabytes(least), Megabytes(available));
   text += "\nASSUMED\n";
   for (const std::string& notice : findings.model.notices) text += notice + "\n";
   text += "\nKEYS THAT DO NOT CHANGE THE MATHS\n";
@@ -204,7 +249,14 @@ void PrintJson(const Findings& findings) {
   Json available(Json::Array{});
   for (const Kernels* kernels : AvailableKernels()) available.Append(kernels->name);
   json.Set("available_kernels", std::move(available));
-  json.Set("weight_bytes", findings.has_weights ? Json(findings.weight_bytes) : Json());
+  json.Set("tensors", std::ssize(findings.tensors));
+  json.Set("parameters", findings.parameters());
+  json.Set("draft_layers", findings.model.spec.draft_layers);
+  json.Set("unread_tensors", findings.unread.tensors);
+  json.Set("unread_bytes", findings.unread.bytes);
+  json.Set("weight_bytes", findings.weight_bytes);
+  json.Set("available_bytes", AvailableMemoryBytes());
+  json.Set("loads_here", findings.loads_here());
   Json memory(Json::Array{});
   for (const int64_t tokens : Contexts(findings.model.spec)) {
     Json one;

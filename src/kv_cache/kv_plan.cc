@@ -74,14 +74,14 @@ std::string Describe(const KvPlan& plan) {
   std::string text = fmt::format("{} bytes per token in blocks of {} tokens\n", plan.bytes_per_token(), kBlockTokens);
   for (size_t i = 0; i < plan.groups.size(); ++i) {
     const KvGroup& group = plan.groups[i];
-    text +=
-        fmt::format("group {}: layers {}; {}, {}; {}; block {} bytes\n", i, DescribeIndices(group.layers),
-                    group.layout.latent ? fmt::format("latent {} and rotated key {}", group.layout.value_dim,
-                                                      group.layout.key_dim - group.layout.value_dim)
-                                        : fmt::format("{} heads, key {}, value {}", group.layout.kv_heads,
-                                                      group.layout.key_dim, group.layout.value_dim),
-                    NameOf(group.layout.type),
-                    group.window ? fmt::format("window {} tokens", *group.window) : "every token", group.block_bytes());
+    text += fmt::format("group {}: layers {}; {}, {}; {}; {} bytes per token\n", i, DescribeIndices(group.layers),
+                        group.layout.latent ? fmt::format("latent {} and rotated key {}", group.layout.value_dim,
+                                                          group.layout.key_dim - group.layout.value_dim)
+                                            : fmt::format("{} heads, key {}, value {}", group.layout.kv_heads,
+                                                          group.layout.key_dim, group.layout.value_dim),
+                        NameOf(group.layout.type),
+                        group.window ? fmt::format("window {} tokens", *group.window) : "every token",
+                        group.block_bytes() / kBlockTokens);
   }
   return text;
 }
