@@ -22,6 +22,7 @@
 #include "checkpoint/safetensors_writer.h"
 #include "checkpoint/tensor_plan.h"
 #include "cli/common.h"
+#include "cli/synth_tokenizer.h"
 #include "models/registry.h"
 
 namespace gannet {
@@ -202,8 +203,9 @@ void Synth(const SynthFlags& flags) {
   file << config;
   file.close();
   if (!file) throw UsageError(fmt::format("cannot write {}/config.json", flags.out));
-  std::fputs(fmt::format("{}: {} tensors, {:.2f} GB of {}\n", flags.out, plan.size(), static_cast<double>(total) / 1e9,
-                         format.flag)
+  const bool text = WriteByteTokenizer(flags.out, model.spec.vocab);
+  std::fputs(fmt::format("{}: {} tensors, {:.2f} GB of {}, {} tokenizer\n", flags.out, plan.size(),
+                         static_cast<double>(total) / 1e9, format.flag, text ? "a byte" : "no")
                  .c_str(),
              stderr);
 }
