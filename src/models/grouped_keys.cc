@@ -86,17 +86,18 @@ std::vector<std::optional<int64_t>> ReadWindows(ConfigReader& reader, const Mode
                               sources[0].slides[layer] ? "makes" : "does not make", layer, sources[i].key));
     }
   }
-  std::vector<bool> slides(layers, window.has_value());
+  const bool switched_off = !reader.Optional<bool>("use_sliding_window", true);
+  std::vector<bool> slides(layers, window && !switched_off);
   if (options.slides) slides = *options.slides;
   if (!sources.empty()) slides = sources[0].slides;
+  const std::string_view key = sources.empty() ? "sliding_window" : sources[0].key;
   std::vector<std::optional<int64_t>> windows(layers);
   for (size_t layer = 0; layer < layers; ++layer) {
     if (!slides[layer]) continue;
-    if (reader.Has("use_sliding_window") && !reader.Required<bool>("use_sliding_window")) {
-      reader.Fail(sources[0].key, fmt::format("makes layer {} slide, but use_sliding_window is false", layer));
+    if (switched_off) {
+      reader.Fail(key, fmt::format("makes layer {} slide, but use_sliding_window is false", layer));
     }
     if (!window) {
-      const std::string_view key = sources.empty() ? "sliding_window" : sources[0].key;
       reader.Fail(key, fmt::format("makes layer {} slide, but sliding_window is absent", layer));
     }
     windows[layer] = window;

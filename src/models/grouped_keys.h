@@ -24,7 +24,7 @@ struct GroupedOptions {
 // One attention for each layer. Read are
 //   which layers slide: window_attn_skip_freq (a list with 1 for sliding, or a number N: all but every N-th from 0),
 //     hybrid_layer_pattern (a list with 1 for sliding), layer_types, options.slides; every layer when sliding_window
-//     is given alone. Two lists that disagree are an error;
+//     is given alone. Two lists that disagree are an error, and so is one beside use_sliding_window: false;
 //   sliding_window (tokens, the row's own among them; or [left, right]; not positive: none);
 //   num_key_value_heads_list, v_head_dim, swa_v_head_dim, attention_value_scale, the gate's keys (ReadGate), and RoPE
 //   as ReadHfRope

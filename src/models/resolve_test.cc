@@ -110,6 +110,10 @@ TEST(Resolve, WindowsBySharedKeys) {
   EXPECT_EQ(WindowsOf({"sliding_window=8"}), (List{8, 8, 8, 8}));
   EXPECT_EQ(WindowsOf({"sliding_window=[8,0]"}), (List{8, 8, 8, 8}));
   EXPECT_EQ(WindowsOf({"sliding_window=-1"}), (List{0, 0, 0, 0}));
+  // The switch of Qwen's configurations, in one without any other of its keys.
+  for (const LayerSpec& layer : Resolve(kLlama, {"sliding_window=8", "use_sliding_window=false"}).layers) {
+    EXPECT_FALSE(std::get<GroupedAttention>(layer.mixer).window);
+  }
   EXPECT_EQ(WindowsOf({"sliding_window=8", "window_attn_skip_freq=[0,1,1,0]"}), (List{0, 8, 8, 0}));
   EXPECT_EQ(WindowsOf({"sliding_window=8", "window_attn_skip_freq=3"}), (List{0, 8, 8, 0}));
   EXPECT_EQ(WindowsOf({"sliding_window=8", "hybrid_layer_pattern=[1,0,0,1]"}), (List{8, 0, 0, 8}));

@@ -142,6 +142,10 @@ def refusals(checks, scratch):
         ("step3p5-hub", "bases for too few layers", ["rope_theta", "1 entries"], dict(rope_theta=[1e4])),
         ("mimo-v2-flash-hub", "sinks that nothing reads", ["attention_sink_bias"],
          dict(add_swa_attention_sink_bias=False)),
+        ("mimo-v2-flash-hub", "windows switched off", ["hybrid_layer_pattern", "use_sliding_window"],
+         dict(use_sliding_window=False)),
+        ("gpt-oss-yarn", "windows of the architecture's own switched off", ["sliding_window", "use_sliding_window"],
+         dict(use_sliding_window=False, layer_types=None)),
         ("gpt-oss-yarn", "no window", ["layer_types", "sliding_window"], dict(sliding_window=None)),
         ("ernie4-5-moe-bf16", "another choice of experts", ["moe_gate"], dict(moe_gate="top2")),
     ]:
