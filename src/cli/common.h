@@ -2,9 +2,11 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/engine.h"
@@ -41,6 +43,8 @@ KvType ParseKvType(const std::string& name);
 int64_t ParseBytes(const std::string& text);
 // All of stdin.
 std::string ReadStdin();
+// Throws UsageError when the file cannot be written.
+void WriteTextFile(const std::filesystem::path& path, std::string_view text);
 
 // Throws what the error says: UsageError.
 template <typename T>

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <map>
 #include <set>
@@ -54,7 +53,7 @@ struct Findings {
   KvPlan kv;
   WorkspacePlan workspace;
   bool has_weights = false;
-  std::map<std::string, DtypeCount> dtypes;  // of the file, or as the configuration names its type
+  std::map<std::string, DtypeCount> dtypes;  // of the file; without one as CountAsConfigured says
   DtypeCount unread;                         // draft heads and the like
   int64_t weight_bytes = 0;
   std::string kernels;  // table
@@ -112,7 +111,7 @@ void CountDtypes(const Checkpoint& checkpoint, Findings& findings, const std::st
   findings.has_weights = true;
 }
 
-// Without a file: every tensor in the type that the configuration names.
+// Without a file: every tensor in the type that the configuration names, bf16 if none.
 void CountAsConfigured(const Json& config, Findings& findings) {
   std::string dtype = "bfloat16";
   for (const char* key : {"torch_dtype", "dtype"}) {
@@ -166,7 +165,7 @@ void PrintText(const Findings& findings) {
   text += fmt::format("\nTENSORS\n{} tensors, {} parameters\n", findings.tensors.size(), findings.parameters());
   for (const auto& [dtype, count] : findings.dtypes) {
     text += fmt::format("{}: {} tensors, {}{}{}\n", dtype, count.tensors, Megabytes(count.bytes),
-                        findings.has_weights ? "" : ", as the configuration says",
+                        findings.has_weights ? "" : ", if all are of this type",
                         count.kernel.empty() ? "" : ", matrices by kernel " + count.kernel);
   }
   if (findings.unread.tensors > 0) {
@@ -275,21 +274,14 @@ void PrintJson(const Findings& findings) {
   std::fputs((json.Dump(2) + "\n").c_str(), stdout);
 }
 
-void WriteText(const fs::path& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file) throw UsageError(fmt::format("cannot write {}", path.string()));
-}
-
 void WritePlans(const Findings& findings, const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) throw UsageError(fmt::format("cannot make the folder {}: {}", folder.string(), error.message()));
   const PlanTexts plans = DescribePlans(findings.model.spec, findings.style);
-  WriteText(folder / "spec.txt", plans.spec);
-  WriteText(folder / "kv.txt", plans.kv);
-  WriteText(folder / "tensors.txt", plans.tensors);
+  WriteTextFile(folder / "spec.txt", plans.spec);
+  WriteTextFile(folder / "kv.txt", plans.kv);
+  WriteTextFile(folder / "tensors.txt", plans.tensors);
 }
 
 }  // namespace

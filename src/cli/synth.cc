@@ -11,7 +11,6 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <numbers>
 
 #include "base/cpu_topology.h"
@@ -199,10 +198,7 @@ void Synth(const SynthFlags& flags) {
     }
   }
   writer.Finish();
-  std::ofstream file(fs::path(flags.out) / "config.json", std::ios::binary);
-  file << config;
-  file.close();
-  if (!file) throw UsageError(fmt::format("cannot write {}/config.json", flags.out));
+  WriteTextFile(fs::path(flags.out) / "config.json", config);
   const bool text = WriteByteTokenizer(flags.out, model.spec.vocab);
   std::fputs(fmt::format("{}: {} tensors, {:.2f} GB of {}, {} tokenizer\n", flags.out, plan.size(),
                          static_cast<double>(total) / 1e9, format.flag, text ? "a byte" : "no")

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
 #include <string>
 
 #include "base/json.h"
@@ -21,13 +20,6 @@ std::string ByteLevelCharacter(int byte) {
   }
   if (code < 128) return std::string(1, static_cast<char>(code));
   return {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
-}
-
-void Write(const std::filesystem::path& path, const Json& json) {
-  std::ofstream file(path, std::ios::binary);
-  file << json.Dump() << "\n";
-  file.close();
-  if (!file) throw UsageError(fmt::format("cannot write {}", path.string()));
 }
 
 Json ByteLevel() {
@@ -59,12 +51,12 @@ bool WriteByteTokenizer(const std::filesystem::path& folder, int64_t vocab) {
   tokenizer.Set("post_processor", nullptr);
   tokenizer.Set("decoder", ByteLevel());
   tokenizer.Set("model", std::move(model));
-  Write(folder / "tokenizer.json", tokenizer);
+  WriteTextFile(folder / "tokenizer.json", tokenizer.Dump() + "\n");
   Json config;
   config.Set("chat_template",
              "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\\n' }}{% endfor %}"
              "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}");
-  Write(folder / "tokenizer_config.json", config);
+  WriteTextFile(folder / "tokenizer_config.json", config.Dump() + "\n");
   return true;
 }
 

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "models/rope.h"
+#include "base/result.h"
 
 namespace gannet {
 
@@ -41,6 +41,25 @@ ModelFrame ReadHfFrame(ConfigReader& reader, std::string_view model_type) {
   frame.spec.tied_embeddings = reader.Optional<bool>("tie_word_embeddings", false);
   IgnoreHousekeeping(reader);
   return frame;
+}
+
+void LeaveDraftHead(ModelFrame& frame, std::string prefix) {
+  frame.spec.tensors.unused.push_back({std::move(prefix), "a draft head (MTP), which nothing runs yet"});
+}
+
+void AddLayers(ModelFrame& frame, const std::vector<GroupedAttention>& mixers, const std::vector<Ffn>& ffns) {
+  GANNET_ASSERT(mixers.size() == ffns.size(), "one of each for every layer");
+  for (size_t layer = 0; layer < ffns.size(); ++layer) {
+    frame.spec.layers.push_back({mixers[layer], ffns[layer], PreNormResidual{}, frame.norm});
+  }
+}
+
+void AddLayers(ModelFrame& frame, const std::vector<GroupedAttention>& mixers, const Ffn& ffn) {
+  for (const GroupedAttention& mixer : mixers) frame.spec.layers.push_back({mixer, ffn, PreNormResidual{}, frame.norm});
+}
+
+void AddLayers(ModelFrame& frame, const Mixer& mixer, const std::vector<Ffn>& ffns) {
+  for (const Ffn& ffn : ffns) frame.spec.layers.push_back({mixer, ffn, PreNormResidual{}, frame.norm});
 }
 
 template <typename T>

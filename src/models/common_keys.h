@@ -2,6 +2,9 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "models/config_reader.h"
 #include "models/registry.h"
@@ -16,12 +19,17 @@ struct ModelFrame {
   RmsNormSpec norm;
 };
 
-// hidden_size, vocab_size, num_hidden_layers, max_position_embeddings, rms_norm_eps (or
-// layernorm_epsilon), tie_word_embeddings; the keys of
-// every configuration that do not touch the maths are ignored with their reasons.
+// hidden_size, vocab_size, num_hidden_layers, max_position_embeddings, rms_norm_eps (or layernorm_epsilon),
+// tie_word_embeddings; the keys of every configuration that do not touch the maths are ignored with their reasons.
 ModelFrame ReadHfFrame(ConfigReader& reader, std::string_view model_type);
 // The keys that say nothing of the maths, and why.
 void IgnoreHousekeeping(ConfigReader& reader);
+// Tensors of a draft head (MTP), by the start of their names: they may be there and are not read.
+void LeaveDraftHead(ModelFrame& frame, std::string prefix);
+// Pre-norm layers of these mixers and feed-forwards, one of each for every layer, or one for all.
+void AddLayers(ModelFrame& frame, const std::vector<GroupedAttention>& mixers, const std::vector<Ffn>& ffns);
+void AddLayers(ModelFrame& frame, const std::vector<GroupedAttention>& mixers, const Ffn& ffn);
+void AddLayers(ModelFrame& frame, const Mixer& mixer, const std::vector<Ffn>& ffns);
 // A list for every layer may go on over the draft heads behind them; any other length is refused. Cuts it.
 template <typename T>
 std::vector<T> ForEachLayer(const ConfigReader& reader, std::string_view key, std::vector<T> list,

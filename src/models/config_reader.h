@@ -81,6 +81,14 @@ class ConfigReader {
 template <typename T>
 std::optional<T> FindAlias(ConfigReader& reader, const std::vector<std::string_view>& keys, IntRange range = kWidth);
 
+// The same, or Fail(the first name) when none is given.
+template <typename T>
+T RequiredAlias(ConfigReader& reader, const std::vector<std::string_view>& keys, IntRange range = kWidth) {
+  const std::optional<T> value = FindAlias<T>(reader, keys, range);
+  if (!value) reader.Fail(keys.front(), "is missing");
+  return *value;
+}
+
 // value / divisor, or Fail(key) unless it divides.
 int64_t DivideExactly(const ConfigReader& reader, std::string_view key, int64_t value, std::string_view divisor_key,
                       int64_t divisor);

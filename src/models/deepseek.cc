@@ -43,9 +43,7 @@ ModelSpec Resolve(ConfigReader& reader, std::string_view model_type) {
   const LatentAttention attention = ReadLatentAttention(reader, frame);
   ReadDraftLayers(reader, frame);
   reader.Ignore({"quantization_config"}, "every tensor's own type counts");
-  for (const Ffn& ffn : ReadDeepseekFfns(reader, frame)) {
-    frame.spec.layers.push_back({attention, ffn, PreNormResidual{}, frame.norm});
-  }
+  AddLayers(frame, attention, ReadDeepseekFfns(reader, frame));
   return frame.spec;
 }
 
@@ -106,9 +104,7 @@ ModelSpec ResolveDeepseek2Gguf(const ModelSource& source, ConfigReader& keys) {
   const auto scoring = corrected ? RouterSpec::Scoring::kSigmoid : RouterSpec::Scoring::kSoftmax;
   MoeFfn moe = ReadGgufExperts(reader, scoring, frame);
   moe.router.correction_bias = corrected;
-  for (const Ffn& ffn : ReadGgufFfns(reader, frame, moe)) {
-    frame.spec.layers.push_back({attention, ffn, PreNormResidual{}, frame.norm});
-  }
+  AddLayers(frame, attention, ReadGgufFfns(reader, frame, moe));
   return frame.spec;
 }
 

@@ -1,6 +1,4 @@
 // ERNIE-4.5 with experts (Baidu's technical report, 2025): softmax scores, corrected for the choice alone.
-#include <fmt/format.h>
-
 #include "models/common_keys.h"
 #include "models/expert_keys.h"
 #include "models/grouped_keys.h"
@@ -18,8 +16,7 @@ MoeFfn ReadMoe(ConfigReader& reader, bool biased) {
   moe.router.correction_bias = reader.Optional<bool>("moe_use_aux_free", true);
   moe.router.normalize = true;
   moe.router.min_sum = reader.Optional<double>("moe_norm_min", 1e-12);
-  const int64_t shared = reader.Optional<int64_t>("moe_num_shared_experts", 2, kCount);
-  moe.shared_width = shared > 0 ? CheckedWidth(reader, "moe_num_shared_experts", shared, moe.expert_width) : 0;
+  moe.shared_width = ReadSharedWidth(reader, "moe_num_shared_experts", 2, moe);
   moe.shared_biases = biased;
   reader.Expect("moe_gate", {"topk"});
   reader.Ignore({"moe_capacity"}, "only training drops tokens");
@@ -42,13 +39,6 @@ std::vector<Ffn> ReadFfns(ConfigReader& reader, int64_t layers, bool biased) {
   return ffns;
 }
 
-// The names of the draft heads' tensors, which stand beside the layers.
-void IgnoreDraftHeads(ModelFrame& frame) {
-  for (const std::string_view part : {"mtp_block", "mtp_emb_norm", "mtp_hidden_norm", "mtp_linear_proj"}) {
-    frame.spec.tensors.unused.push_back({fmt::format("model.{}.", part), "a draft head (MTP), which nothing runs yet"});
-  }
-}
-
 ModelSpec ResolveErnie45Moe(const ModelSource& source, ConfigReader& reader) {
   ModelFrame frame = ReadHfFrame(reader, "ernie4_5_moe");
   if (!reader.Has("tie_word_embeddings")) frame.spec.tied_embeddings = true;
@@ -63,7 +53,9 @@ ModelSpec ResolveErnie45Moe(const ModelSource& source, ConfigReader& reader) {
   frame.spec.lm_head_bias = biased;
   frame.spec.tensors.names[Slot::kRouterCorrection] = "mlp.moe_statics.e_score_correction_bias";
   ReadDraftLayers(reader, frame);
-  IgnoreDraftHeads(frame);
+  for (const char* part : {"mtp_block.", "mtp_emb_norm.", "mtp_hidden_norm.", "mtp_linear_proj."}) {
+    LeaveDraftHead(frame, std::string("model.") + part);
+  }
   const std::vector<GroupedAttention> attention = ReadGroupedLayers(reader, source, frame, options);
   AddLayers(frame, attention, ReadFfns(reader, frame.layer_count, biased));
   IgnoreExpertHousekeeping(reader);

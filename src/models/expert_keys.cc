@@ -46,18 +46,22 @@ std::vector<bool> ReadMlpLayerTypes(ConfigReader& reader, const ModelFrame& fram
 
 void ReadExperts(ConfigReader& reader, const ExpertKeys& keys, MoeFfn& moe) {
   RouterSpec& router = moe.router;
-  const auto required = [&](const std::vector<std::string_view>& names) {
-    const auto value = FindAlias<int64_t>(reader, names);
-    if (!value) reader.Fail(names.front(), "is missing");
-    return *value;
-  };
-  router.experts = required(keys.count);
-  router.chosen = required(keys.chosen);
-  if (router.chosen > router.experts / router.groups * router.chosen_groups) {
-    reader.Fail(keys.chosen.front(), fmt::format("is {}, but a row can choose among {}", router.chosen,
-                                                 router.experts / router.groups * router.chosen_groups));
+  if (router.chosen_groups > router.groups) {
+    reader.Fail(keys.chosen_groups, fmt::format("is {}, but there are {} groups", router.chosen_groups, router.groups));
+  }
+  router.experts = RequiredAlias<int64_t>(reader, keys.count);
+  router.chosen = RequiredAlias<int64_t>(reader, keys.chosen);
+  const int64_t among =
+      DivideExactly(reader, keys.count.front(), router.experts, keys.groups, router.groups) * router.chosen_groups;
+  if (router.chosen > among) {
+    reader.Fail(keys.chosen.front(), fmt::format("is {}, but a row can choose among {}", router.chosen, among));
   }
   moe.expert_width = reader.Required<int64_t>(keys.width);
+}
+
+int64_t ReadSharedWidth(ConfigReader& reader, std::string_view key, int64_t otherwise, const MoeFfn& moe) {
+  const int64_t shared = reader.Optional<int64_t>(key, otherwise, kCount);
+  return shared > 0 ? CheckedWidth(reader, key, shared, moe.expert_width) : 0;
 }
 
 std::vector<Ffn> ReadDeepseekFfns(ConfigReader& reader, const ModelFrame& frame, int64_t dense) {
@@ -66,19 +70,14 @@ std::vector<Ffn> ReadDeepseekFfns(ConfigReader& reader, const ModelFrame& frame,
   RouterSpec& router = moe.router;
   router.groups = reader.Optional<int64_t>("n_group", 1);
   router.chosen_groups = reader.Optional<int64_t>("topk_group", 1);
-  if (router.chosen_groups > router.groups) {
-    reader.Fail("topk_group", fmt::format("is {}, but there are {} groups", router.chosen_groups, router.groups));
-  }
   ReadExperts(reader, {}, moe);
-  DivideExactly(reader, "n_routed_experts", router.experts, "n_group", router.groups);
   reader.Expect("scoring_func", {"sigmoid"});
   reader.Expect("topk_method", {"noaux_tc"});
   router.scoring = RouterSpec::Scoring::kSigmoid;
   router.correction_bias = true;
   router.normalize = reader.Optional<bool>("norm_topk_prob", true);
   router.scaling = reader.Optional<double>("routed_scaling_factor", 1);
-  const int64_t shared = reader.Optional<int64_t>("n_shared_experts", 0, kCount);
-  moe.shared_width = shared > 0 ? CheckedWidth(reader, "n_shared_experts", shared, moe.expert_width) : 0;
+  moe.shared_width = ReadSharedWidth(reader, "n_shared_experts", 0, moe);
 
   std::vector<Ffn> ffns;
   for (const bool sparse : ExpertLayers(reader, frame, dense)) ffns.push_back(sparse ? Ffn(moe) : Ffn(plain));
@@ -90,8 +89,7 @@ void ReadDraftLayers(ConfigReader& reader, ModelFrame& frame) {
   const auto heads = FindAlias<int64_t>(reader, {"num_nextn_predict_layers", "num_mtp_layers"}, kCount);
   frame.spec.draft_layers = heads.value_or(0);
   for (int64_t i = 0; i < frame.spec.draft_layers; ++i) {
-    frame.spec.tensors.unused.push_back(
-        {fmt::format("model.layers.{}.", frame.layer_count + i), "a draft head (MTP), which nothing runs yet"});
+    LeaveDraftHead(frame, fmt::format("model.layers.{}.", frame.layer_count + i));
   }
 }
 

@@ -1,4 +1,4 @@
-// Mixture-of-experts layers as the DeepSeek-V3 family spells them: GLM-4.5 and later, GLM-4.7-Flash, DeepSeek-V3.
+// Mixture-of-experts layers, gates and draft heads as configurations spell them, the DeepSeek-V3 family above all.
 #pragma once
 
 #include <optional>
@@ -11,14 +11,18 @@
 
 namespace gannet {
 
-// The names a configuration may give to a number of experts, the number a row chooses, and an expert's width.
+// The names a configuration may give to a number of experts, the number a row chooses, an expert's width, and groups.
 struct ExpertKeys {
   std::vector<std::string_view> count{"n_routed_experts", "num_local_experts", "num_experts"};
   std::vector<std::string_view> chosen{"num_experts_per_tok"};
   std::string_view width = "moe_intermediate_size";
+  std::string_view groups = "n_group";
+  std::string_view chosen_groups = "topk_group";
 };
-// A row chooses among those of moe.router's chosen groups.
+// Counts and width. moe.router's groups are the caller's; whether the experts fit them is checked here.
 void ReadExperts(ConfigReader& reader, const ExpertKeys& keys, MoeFfn& moe);
+// The width of `key`'s shared experts side by side; 0 without any. They are as wide as moe's experts.
+int64_t ReadSharedWidth(ConfigReader& reader, std::string_view key, int64_t otherwise, const MoeFfn& moe);
 // mlp_layer_types ("sparse" or "dense"), or else `sparse`; says so when it overrules `other`, which made `sparse`.
 std::vector<bool> ReadMlpLayerTypes(ConfigReader& reader, const ModelFrame& frame, std::vector<bool> sparse,
                                     std::string_view other);

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "models/expert_keys.h"
+
 namespace gannet {
 
 ModelFrame ReadGgufFrame(const GgufReader& reader) {
@@ -25,7 +27,7 @@ ModelFrame ReadGgufFrame(const GgufReader& reader) {
   spec.draft_layers = keys.Optional<int64_t>(reader.Key("nextn_predict_layers"), 0, IntRange{0, blocks - 1});
   frame.layer_count = blocks - spec.draft_layers;
   for (int64_t i = frame.layer_count; i < blocks; ++i) {
-    spec.tensors.unused.push_back({fmt::format("blk.{}.", i), "a draft head (MTP), which nothing runs yet"});
+    LeaveDraftHead(frame, fmt::format("blk.{}.", i));
   }
   keys.Expect(reader.Key("use_parallel_residual"), {false});
   keys.Expect(reader.Key("attention.causal"), {true});
@@ -70,23 +72,15 @@ DenseFfn ReadGgufDenseFfn(const GgufReader& reader) {
 }
 
 MoeFfn ReadGgufExperts(const GgufReader& reader, RouterSpec::Scoring scoring, ModelFrame& frame) {
-  constexpr IntRange kCount{0, 1 << 20};
   ConfigReader& keys = reader.keys;
   MoeFfn moe;
   RouterSpec& router = moe.router;
-  router.groups = keys.Optional<int64_t>(reader.Key("expert_group_count"), 1);
-  router.chosen_groups = keys.Optional<int64_t>(reader.Key("expert_group_used_count"), router.groups);
-  router.experts = keys.Required<int64_t>(reader.Key("expert_count"));
-  router.chosen = keys.Required<int64_t>(reader.Key("expert_used_count"));
-  DivideExactly(keys, reader.Key("expert_count"), router.experts, reader.Key("expert_group_count"), router.groups);
-  if (router.chosen_groups > router.groups) {
-    keys.Fail(reader.Key("expert_group_used_count"),
-              fmt::format("is {}, but there are {} groups", router.chosen_groups, router.groups));
-  }
-  if (router.chosen > router.experts / router.groups * router.chosen_groups) {
-    keys.Fail(reader.Key("expert_used_count"), fmt::format("is {}, but a row can choose among {}", router.chosen,
-                                                           router.experts / router.groups * router.chosen_groups));
-  }
+  const std::string count = reader.Key("expert_count"), chosen = reader.Key("expert_used_count");
+  const std::string width = reader.Key("expert_feed_forward_length");
+  const std::string groups = reader.Key("expert_group_count"), chosen_groups = reader.Key("expert_group_used_count");
+  router.groups = keys.Optional<int64_t>(groups, 1);
+  router.chosen_groups = keys.Optional<int64_t>(chosen_groups, router.groups);
+  ReadExperts(keys, {{count}, {chosen}, width, groups, chosen_groups}, moe);
   router.scoring = scoring;
   constexpr int64_t kSoftmax = 1, kSigmoid = 2, kSoftmaxOfChosen = 3;  // gguf.ExpertGatingFuncType
   const std::string gating = reader.Key("expert_gating_func");
@@ -101,12 +95,9 @@ MoeFfn ReadGgufExperts(const GgufReader& reader, RouterSpec::Scoring scoring, Mo
   }
   router.normalize = keys.Optional<bool>(reader.Key("expert_weights_norm"), false);
   router.scaling = keys.Optional<double>(reader.Key("expert_weights_scale"), 1);
-  moe.expert_width = keys.Required<int64_t>(reader.Key("expert_feed_forward_length"));
-  const std::string shared_key = reader.Key("expert_shared_count");
-  const int64_t shared = keys.Optional<int64_t>(shared_key, 0, kCount);
-  if (shared > 0) {
-    moe.shared_width = keys.Optional<int64_t>(reader.Key("expert_shared_feed_forward_length"),
-                                              CheckedWidth(keys, shared_key, shared, moe.expert_width));
+  moe.shared_width = ReadSharedWidth(keys, reader.Key("expert_shared_count"), 0, moe);
+  if (moe.shared_width > 0) {
+    moe.shared_width = keys.Optional<int64_t>(reader.Key("expert_shared_feed_forward_length"), moe.shared_width);
   }
   frame.spec.tensors.experts = TensorNames::Experts::kStacked;
   return moe;

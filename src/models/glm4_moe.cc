@@ -32,8 +32,7 @@ ModelSpec ResolveGlm4MoeGguf(const ModelSource& source, ConfigReader& keys) {
   MoeFfn moe = ReadGgufExperts(reader, RouterSpec::Scoring::kSigmoid, frame);
   moe.router.correction_bias = true;
   frame.spec.tensors.names[Slot::kFfnNorm] = "post_attention_norm.weight";
-  const std::vector<GroupedAttention> layers(static_cast<size_t>(frame.layer_count), attention);
-  AddLayers(frame, layers, ReadGgufFfns(reader, frame, moe));
+  AddLayers(frame, attention, ReadGgufFfns(reader, frame, moe));
   return frame.spec;
 }
 

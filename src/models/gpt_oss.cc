@@ -41,19 +41,17 @@ ModelSpec ResolveGptOss(const ModelSource& source, ConfigReader& reader) {
   options.slides.emplace();
   for (int64_t layer = 0; layer < frame.layer_count; ++layer) options.slides->push_back(layer % 2 == 0);
 
-  const std::vector<Ffn> ffns(static_cast<size_t>(frame.layer_count), ReadFfn(reader));
-  AddLayers(frame, ReadGroupedLayers(reader, source, frame, options), ffns);
+  const MoeFfn ffn = ReadFfn(reader);
+  AddLayers(frame, ReadGroupedLayers(reader, source, frame, options), ffn);
   frame.spec.tensors.experts = TensorNames::Experts::kStackedInterleaved;
-  for (const auto& [slot, name] : {std::pair(Slot::kRouter, "mlp.router.weight"),
+  frame.spec.tensors.names.insert({{Slot::kRouter, "mlp.router.weight"},
                                    {Slot::kRouterBias, "mlp.router.bias"},
                                    {Slot::kExpertGate, "mlp.experts.gate_up_proj"},
                                    {Slot::kExpertUp, "mlp.experts.gate_up_proj"},
                                    {Slot::kExpertDown, "mlp.experts.down_proj"},
                                    {Slot::kExpertGateBias, "mlp.experts.gate_up_proj_bias"},
                                    {Slot::kExpertUpBias, "mlp.experts.gate_up_proj_bias"},
-                                   {Slot::kExpertDownBias, "mlp.experts.down_proj_bias"}}) {
-    frame.spec.tensors.names[slot] = name;
-  }
+                                   {Slot::kExpertDownBias, "mlp.experts.down_proj_bias"}});
   reader.Ignore({"initial_context_length"}, "the rope object says it");
   IgnoreExpertHousekeeping(reader);
   reader.Ignore({"quantization_config"}, "every tensor's own type counts");

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "base/result.h"
 #include "models/expert_keys.h"
 
 namespace gannet {
@@ -156,13 +155,6 @@ void ReadRopes(ConfigReader& reader, const ModelFrame& frame, const HfRopeOption
 }
 
 }  // namespace
-
-void AddLayers(ModelFrame& frame, const std::vector<GroupedAttention>& attention, const std::vector<Ffn>& ffns) {
-  GANNET_ASSERT(attention.size() == ffns.size(), "one of each for every layer");
-  for (size_t layer = 0; layer < ffns.size(); ++layer) {
-    frame.spec.layers.push_back({attention[layer], ffns[layer], PreNormResidual{}, frame.norm});
-  }
-}
 
 std::vector<GroupedAttention> ReadGroupedLayers(ConfigReader& reader, const ModelSource& source, ModelFrame& frame,
                                                 const GroupedOptions& options) {

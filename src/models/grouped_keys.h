@@ -33,7 +33,4 @@ struct GroupedOptions {
 std::vector<GroupedAttention> ReadGroupedLayers(ConfigReader& reader, const ModelSource& source, ModelFrame& frame,
                                                 const GroupedOptions& options);
 
-// Layers of these mixers and feed-forwards, one of each for every layer.
-void AddLayers(ModelFrame& frame, const std::vector<GroupedAttention>& attention, const std::vector<Ffn>& ffns);
-
 }  // namespace gannet

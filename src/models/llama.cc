@@ -19,9 +19,7 @@ ModelSpec ResolveLlama(const ModelSource& source, ConfigReader& reader) {
   reader.Ignore({"pretraining_tp"}, "how training split the matrices; their product is the same");
   reader.Expect("is_llama_config", {true});
   reader.Expect("rope_interleaved", {false});
-  for (const GroupedAttention& attention : ReadGroupedLayers(reader, source, frame, options)) {
-    frame.spec.layers.push_back({attention, ffn, PreNormResidual{}, frame.norm});
-  }
+  AddLayers(frame, ReadGroupedLayers(reader, source, frame, options), ffn);
   return frame.spec;
 }
 

@@ -38,7 +38,7 @@ ModelSpec ResolveMimoV2Flash(const ModelSource& source, ConfigReader& reader) {
     options.slides->push_back(layer != 0 && (layer + 1) % 6 != 0);
   }
   frame.spec.tensors.names[Slot::kSinks] = "self_attn.attention_sink_bias";
-  frame.spec.tensors.unused.push_back({"model.mtp.", "draft heads (MTP), which nothing runs yet"});
+  LeaveDraftHead(frame, "model.mtp.");
   reader.Ignore({"attention_chunk_size", "hybrid_block_size"}, "windows are said layer by layer");
   const std::vector<GroupedAttention> attention = ReadGroupedLayers(reader, source, frame, options);
   AddLayers(frame, attention, ReadDeepseekFfns(reader, frame, /*dense=*/1));

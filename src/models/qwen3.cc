@@ -31,9 +31,7 @@ ModelSpec ResolveQwen3(const ModelSource& source, ConfigReader& reader) {
   ModelFrame frame = ReadHfFrame(reader, "qwen3");
   const GroupedOptions options = ReadOptions(reader, frame, reader.Required<int64_t>("head_dim"));
   const DenseFfn ffn = ReadHfDenseFfn(reader, false);
-  for (const GroupedAttention& attention : ReadGroupedLayers(reader, source, frame, options)) {
-    frame.spec.layers.push_back({attention, ffn, PreNormResidual{}, frame.norm});
-  }
+  AddLayers(frame, ReadGroupedLayers(reader, source, frame, options), ffn);
   return frame.spec;
 }
 
@@ -71,8 +69,7 @@ ModelSpec ResolveQwen3MoeGguf(const ModelSource& source, ConfigReader& keys) {
   attention.qk_norm = frame.norm;
   MoeFfn moe = ReadGgufExperts(reader, RouterSpec::Scoring::kSoftmax, frame);
   moe.router.normalize = true;  // what llama.cpp does, whatever the file says
-  const std::vector<GroupedAttention> layers(static_cast<size_t>(frame.layer_count), attention);
-  AddLayers(frame, layers, ReadGgufFfns(reader, frame, moe));
+  AddLayers(frame, attention, ReadGgufFfns(reader, frame, moe));
   return frame.spec;
 }
 

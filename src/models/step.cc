@@ -17,10 +17,9 @@ namespace {
 // Attention of layers without a window, and how it differs on those with one.
 GroupedOptions ReadAttention(ConfigReader& reader, const ModelFrame& frame) {
   const int64_t heads = reader.Required<int64_t>("num_attention_heads");
-  const auto kv_heads = FindAlias<int64_t>(reader, {"num_attention_groups", "num_key_value_heads"});
-  if (!kv_heads) reader.Fail("num_attention_groups", "is missing");
+  const int64_t kv_heads = RequiredAlias<int64_t>(reader, {"num_attention_groups", "num_key_value_heads"});
   const int64_t head_dim = HfHeadDim(reader, frame.spec.hidden, heads);
-  GroupedOptions options{.full = HfGroupedAttention(reader, heads, *kv_heads, head_dim)};
+  GroupedOptions options{.full = HfGroupedAttention(reader, heads, kv_heads, head_dim)};
   GroupedAttention& full = options.full;
   full.scale = 1 / std::sqrt(reader.Optional<double>("query_pre_attn_scalar", static_cast<double>(head_dim)));
   full.qk_norm = frame.norm;
@@ -35,7 +34,7 @@ GroupedOptions ReadAttention(ConfigReader& reader, const ModelFrame& frame) {
   if (ConfigReader* other = reader.Nested("attention_other_setting")) {
     other->Expect("attention_type", {"sliding_attention"});
     sliding_heads = other->Optional<int64_t>("num_attention_heads", sliding_heads);
-    options.sliding->kv_heads = other->Optional<int64_t>("num_attention_groups", *kv_heads);
+    options.sliding->kv_heads = other->Optional<int64_t>("num_attention_groups", kv_heads);
     options.sliding->key_dim = options.sliding->value_dim = other->Optional<int64_t>("head_dim", head_dim);
     other->Ignore({"true_head_dim"}, "head_dim says it");
   }
@@ -122,9 +121,7 @@ std::vector<Ffn> ReadFfns(ConfigReader& reader, const ModelFrame& frame) {
   moe.router.correction_bias = reader.Optional<bool>("use_moe_router_bias", true);
   moe.router.normalize = reader.Optional<bool>("norm_expert_weight", true);
   moe.router.scaling = reader.Optional<double>("moe_router_scaling_factor", 1);
-  const auto shared = FindAlias<int64_t>(reader, {"share_expert_dim", "share_expert_dims"});
-  if (!shared) reader.Fail("share_expert_dim", "is missing");
-  moe.shared_width = *shared;
+  moe.shared_width = RequiredAlias<int64_t>(reader, {"share_expert_dim", "share_expert_dims"});
   moe.shared_biases = dense.biases;
 
   const auto limits = [&](std::string_view key) {
@@ -149,20 +146,18 @@ std::vector<Ffn> ReadFfns(ConfigReader& reader, const ModelFrame& frame) {
 
 void NameTensors(TensorNames& tensors) {
   tensors.experts = TensorNames::Experts::kStacked;
-  for (const auto& [slot, name] : {std::pair(Slot::kGate, "self_attn.g_proj.weight"),
-                                   {Slot::kRouter, "moe.gate.weight"},
-                                   {Slot::kRouterCorrection, "moe.router_bias"},
-                                   {Slot::kExpertGate, "moe.gate_proj.weight"},
-                                   {Slot::kExpertUp, "moe.up_proj.weight"},
-                                   {Slot::kExpertDown, "moe.down_proj.weight"},
-                                   {Slot::kSharedGate, "share_expert.gate_proj.weight"},
-                                   {Slot::kSharedUp, "share_expert.up_proj.weight"},
-                                   {Slot::kSharedDown, "share_expert.down_proj.weight"},
-                                   {Slot::kSharedGateBias, "share_expert.gate_proj.bias"},
-                                   {Slot::kSharedUpBias, "share_expert.up_proj.bias"},
-                                   {Slot::kSharedDownBias, "share_expert.down_proj.bias"}}) {
-    tensors.names[slot] = name;
-  }
+  tensors.names.insert({{Slot::kGate, "self_attn.g_proj.weight"},
+                        {Slot::kRouter, "moe.gate.weight"},
+                        {Slot::kRouterCorrection, "moe.router_bias"},
+                        {Slot::kExpertGate, "moe.gate_proj.weight"},
+                        {Slot::kExpertUp, "moe.up_proj.weight"},
+                        {Slot::kExpertDown, "moe.down_proj.weight"},
+                        {Slot::kSharedGate, "share_expert.gate_proj.weight"},
+                        {Slot::kSharedUp, "share_expert.up_proj.weight"},
+                        {Slot::kSharedDown, "share_expert.down_proj.weight"},
+                        {Slot::kSharedGateBias, "share_expert.gate_proj.bias"},
+                        {Slot::kSharedUpBias, "share_expert.up_proj.bias"},
+                        {Slot::kSharedDownBias, "share_expert.down_proj.bias"}});
 }
 
 ModelSpec ResolveStep3p5(const ModelSource& source, ConfigReader& reader) {

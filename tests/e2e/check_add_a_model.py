@@ -5,6 +5,7 @@
 Compiles that file beside the built libraries and links it into a gannet and a test program of its own.
 """
 
+import functools
 import json
 import pathlib
 import re
@@ -12,6 +13,9 @@ import shlex
 import subprocess
 import sys
 import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from checks import Checks  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -50,23 +54,13 @@ KIND_FILES = ["src/spec/describe.cc", "src/checkpoint/tensor_plan.cc", "src/laye
               "src/layers/decoder_layer.cc", "src/engine/model.cc"]
 
 
-class Checks:
-    def __init__(self):
-        self.passed = self.failed = 0
-
-    def check(self, ok, sentence):
-        self.passed += bool(ok)
-        self.failed += not ok
-        if not ok:
-            print(f"FAILED {sentence}", flush=True)
-
-
 class Build:
     """The commands ninja would run, with something changed."""
 
     def __init__(self, folder):
         self.folder = folder
 
+    @functools.cache
     def command(self, target):
         done = subprocess.run(["ninja", "-C", self.folder, "-t", "commands", target], capture_output=True, text=True)
         return done.stdout.strip().splitlines()
@@ -150,8 +144,7 @@ def main():
         for file in KIND_FILES:
             done = build.compile(file, ROOT / file, None, before=[scratch / "overlay"])
             checks.check(done.returncode != 0 and "MadeUpFfn" in done.stderr, f"{file} compiles without a kind")
-    print(f"{checks.passed} passed, {checks.failed} failed")
-    return 1 if checks.failed or not checks.passed else 0
+    return checks.end()
 
 
 if __name__ == "__main__":

@@ -11,23 +11,20 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from checks import Checks  # noqa: E402
+
 GOLDENS = pathlib.Path(__file__).resolve().parents[1] / "goldens"
 
 
-class Checks:
+class CliChecks(Checks):
     def __init__(self, program):
+        super().__init__()
         self.program = program
-        self.passed = self.failed = 0
 
     def run(self, *arguments, text=""):
         command = [self.program, *map(str, arguments)]
         return subprocess.run(command, input=text, capture_output=True, text=True, timeout=300)
-
-    def check(self, ok, sentence):
-        self.passed += bool(ok)
-        self.failed += not ok
-        if not ok:
-            print(f"FAILED {sentence}", flush=True)
 
     def refused(self, what, words, *arguments, text=""):
         """Exit code 2, nothing on stdout, and a sentence on stderr that names what is wrong."""
@@ -185,13 +182,12 @@ def text(checks, smollm2, scratch):
 def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    checks = Checks(sys.argv[1])
+    checks = CliChecks(sys.argv[1])
     with tempfile.TemporaryDirectory() as scratch:
         mistakes(checks, pathlib.Path(scratch))
         refusals(checks, pathlib.Path(scratch))
         text(checks, sys.argv[2], pathlib.Path(scratch))
-    print(f"{checks.passed} passed, {checks.failed} failed")
-    return 1 if checks.failed or not checks.passed else 0
+    return checks.end()
 
 
 if __name__ == "__main__":

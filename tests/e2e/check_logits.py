@@ -16,6 +16,9 @@ import tempfile
 
 import numpy as np
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from checks import Checks  # noqa: E402
+
 GOLDENS = pathlib.Path(__file__).resolve().parents[1] / "goldens"
 TOLERANCE = 1e-4
 SMOLLM2_TOLERANCE = 1e-3
@@ -23,19 +26,6 @@ SMOLLM2_EQUAL = 4  # prompts, of 5
 CHUNKS = [1, 7, None]  # None: the whole prompt
 THREADS = [1, 2]
 KERNELS = ["avx512vnni", "avx512", "avx2", "neon", "reference"]
-
-
-class Checks:
-    def __init__(self):
-        self.passed = self.failed = 0
-
-    def check(self, ok, sentence):
-        if ok:
-            self.passed += 1
-        else:
-            self.failed += 1
-            print(f"FAILED {sentence}", flush=True)
-        return ok
 
 
 class Gannet:
@@ -191,8 +181,7 @@ def main():
                 check_tiny(gannet, folder, kernels, checks)
         if options.smollm2 and (not options.only or "smollm2" in options.only):
             check_smollm2(gannet, options.smollm2, tables, checks)
-    print(f"{checks.passed} passed, {checks.failed} failed")
-    return 1 if checks.failed or not checks.passed else 0
+    return checks.end()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 import asyncio
 import json
+import pathlib
 import random
 import re
 import signal
@@ -14,6 +15,9 @@ import time
 import urllib.request
 
 import openai
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from checks import Checks  # noqa: E402
 
 STREAMS = 64
 TIMEOUT = 600  # seconds, of everything that waits
@@ -49,16 +53,7 @@ class Server:
         return health
 
 
-class Checks:
-    def __init__(self):
-        self.passed = self.failed = 0
-
-    def check(self, ok, sentence):
-        self.passed += bool(ok)
-        self.failed += not ok
-        if not ok:
-            print(f"FAILED {sentence}", flush=True)
-
+class SdkChecks(Checks):
     def refused(self, kind, words, call):
         try:
             call()
@@ -182,7 +177,7 @@ async def load(checks, server, model):
 
 def main():
     program, path = sys.argv[1:3]
-    checks = Checks()
+    checks = SdkChecks()
     server = Server(program, path)
     try:
         before = server.health()
@@ -208,8 +203,7 @@ def main():
         if server.process.poll() is None:
             server.process.kill()
             server.process.wait()
-    print(f"{checks.passed} passed, {checks.failed} failed")
-    return 1 if checks.failed else 0
+    return checks.end()
 
 
 if __name__ == "__main__":
