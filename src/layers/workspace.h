@@ -9,8 +9,8 @@
 
 namespace gannet {
 
-// A 64-byte aligned array of floats. Debug builds fill it with NaN on Poison, so that a layer that reads what its step
-// did not write shows.
+// A 64-byte aligned array of floats. Debug and asan builds fill it with NaN on Poison, so that a layer that reads what its
+// step did not write shows.
 class FloatBuffer {
  public:
   FloatBuffer() = default;
@@ -20,7 +20,7 @@ class FloatBuffer {
   const float* data() const { return data_.get(); }
   int64_t size() const { return count_; }
   void Poison() {
-#ifndef NDEBUG
+#if !defined(NDEBUG) || defined(__SANITIZE_ADDRESS__)
     if (count_ > 0) std::memset(data_.get(), 0xff, static_cast<size_t>(count_) * sizeof(float));
 #endif
   }

@@ -1,0 +1,127 @@
+// A step of every shape gives the goldens' numbers: nothing at all, prompt rows, generated rows, both, a second chunk.
+// Under a sanitizer every area of the workspace is NaN before the step, so that a layer that reads what the step did
+// not write shows.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "base/json.h"
+#include "base/mapped_file.h"
+#include "engine/batch_builder.h"
+#include "engine/model.h"
+#include "engine/request.h"
+
+namespace gannet {
+namespace {
+
+// What another implementation computed for a prompt and its greedy continuation (tools/goldens/make_models.py).
+struct Golden {
+  std::vector<TokenId> ids;  // prompt, then generated
+  int64_t prompt = 0;
+  int64_t first_row = 0;  // in logits.npy
+};
+
+std::vector<Golden> ReadGoldens(const std::filesystem::path& folder) {
+  const Json json = Json::Parse(ReadTextFile(folder / "goldens.json", size_t{1} << 20)).value();
+  std::vector<Golden> goldens;
+  for (const Json& prompt : json.Find("prompts")->as_array()) {
+    Golden golden;
+    for (const Json& id : prompt.Find("ids")->as_array()) golden.ids.push_back(static_cast<TokenId>(*id.as_int()));
+    golden.prompt = std::ssize(golden.ids);
+    for (const Json& id : prompt.Find("greedy")->as_array()) golden.ids.push_back(static_cast<TokenId>(*id.as_int()));
+    golden.first_row = *prompt.Find("first_row")->as_int();
+    goldens.push_back(std::move(golden));
+  }
+  return goldens;
+}
+
+// The fp32 data of a .npy file of version 1.
+std::vector<float> ReadNpy(const std::filesystem::path& path) {
+  const std::string bytes = ReadTextFile(path, size_t{1} << 24);
+  uint16_t header = 0;
+  std::memcpy(&header, bytes.data() + 8, sizeof header);
+  std::vector<float> values((bytes.size() - 10 - header) / sizeof(float));
+  std::memcpy(values.data(), bytes.data() + 10 + header, values.size() * sizeof(float));
+  return values;
+}
+
+class StepShapes : public testing::TestWithParam<const char*> {
+ protected:
+  StepShapes()
+      : folder_(std::filesystem::path(GANNET_SOURCE_DIR) / "tests" / "goldens" / GetParam()),
+        goldens_(ReadGoldens(folder_)),
+        want_(ReadNpy(folder_ / "logits.npy")),
+        model_(Model::Load(folder_, {.threads = 2, .max_step_rows = 128})),
+        cache_(model_->kv_plan(), {.tokens = 512, .running = 2, .step_tokens = 128, .prefix_cache = false}),
+        builder_(model_->kv_plan()) {
+    for (int64_t which : {2, 3}) {  // 47 and 131 tokens
+      golden_.push_back(goldens_[static_cast<size_t>(which)]);
+      sequence_.push_back(cache_.Open(golden_.back().ids));
+    }
+  }
+
+  // A step with the next `rows` tokens of sequence 0, then those of sequence 1; every row's logits against the goldens.
+  void Step(int64_t first_rows, int64_t second_rows) {
+    builder_.Clear();
+    std::vector<int64_t> expected;  // rows of logits.npy
+    const int64_t counts[] = {first_rows, second_rows};
+    for (size_t s = 0; s < 2; ++s) {
+      if (counts[s] == 0) continue;
+      const int64_t done = sequence_[s]->length();
+      const std::span<const TokenId> tokens(golden_[s].ids.data() + done, static_cast<size_t>(counts[s]));
+      ASSERT_TRUE(cache_.Append(*sequence_[s], tokens));
+      builder_.Add(*sequence_[s], done, tokens, golden_[s].prompt, WantLogits::kAll);
+      for (int64_t row = done; row < done + counts[s]; ++row) expected.push_back(golden_[s].first_row + row);
+    }
+    const std::span<const float> logits = model_->Forward(builder_.batch(), cache_);
+    const size_t vocab = static_cast<size_t>(model_->spec().vocab);
+    ASSERT_EQ(logits.size(), expected.size() * vocab);
+    for (size_t i = 0; i < logits.size(); ++i) {
+      const float want = want_[static_cast<size_t>(expected[i / vocab]) * vocab + i % vocab];
+      ASSERT_LT(std::abs(logits[i] - want), 1e-4f) << "row " << i / vocab << " of the step";
+    }
+    for (size_t s = 0; s < 2; ++s) cache_.Commit(*sequence_[s], sequence_[s]->length());
+  }
+
+  std::filesystem::path folder_;
+  std::vector<Golden> goldens_;
+  std::vector<float> want_;
+  std::unique_ptr<Model> model_;
+  KvCache cache_;
+  BatchBuilder builder_;
+  std::vector<Golden> golden_;
+  std::vector<std::unique_ptr<KvSequence>> sequence_;
+};
+
+TEST_P(StepShapes, GiveTheGoldensNumbers) {
+  struct Shape {
+    const char* what;
+    int64_t first, second;
+  };
+  for (const Shape& shape : {Shape{"nothing, before anything", 0, 0}, Shape{"prompt rows only", 20, 0},
+                             Shape{"a second chunk beside a first", 27, 64}, Shape{"a generated row only", 1, 0},
+                             Shape{"a generated row beside a second chunk", 1, 67}, Shape{"generated rows only", 1, 1},
+                             Shape{"nothing, after all of this", 0, 0}, Shape{"more generated rows at once", 3, 5}}) {
+    SCOPED_TRACE(shape.what);
+    Step(shape.first, shape.second);
+    if (HasFatalFailure()) return;
+  }
+  for (auto& sequence : sequence_) cache_.Close(std::move(sequence));
+}
+
+// Between them every kind of mixer, feed-forward, gate and window.
+INSTANTIATE_TEST_SUITE_P(Models, StepShapes,
+                         testing::Values("deepseek-v3-yarn", "glm4-moe-lite-f32", "numpy-latent-shifted",
+                                         "mimo-v2-flash-f32", "gpt-oss-yarn", "step3p7-f32", "ernie4-5-moe-biased",
+                                         "qwen3-moe-mixed", "numpy-grouped-fused-gate"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace gannet
