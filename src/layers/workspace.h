@@ -9,8 +9,8 @@
 
 namespace gannet {
 
-// A 64-byte aligned array of floats. Debug and asan builds fill it with NaN on Poison, so that a layer that reads what its
-// step did not write shows.
+// A 64-byte aligned array of floats. Debug and asan builds fill it with NaN on Poison, so that a layer that reads what
+// its step did not write shows.
 class FloatBuffer {
  public:
   FloatBuffer() = default;
