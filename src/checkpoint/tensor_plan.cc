@@ -161,6 +161,13 @@ void PlanMixer(int layer, const LatentAttention& mixer, Planner& planner) {
   planner.Matrix(layer, Slot::kO, hidden, mixer.heads * value);
   if (mixer.biases.o) planner.Vector(layer, Slot::kOBias, hidden);
   if (mixer.gate) PlanGate(layer, *mixer.gate, mixer.heads, value, planner);
+  if (!mixer.sparse || !mixer.sparse->indexer) return;
+  const Indexer& indexer = *mixer.sparse->indexer;
+  planner.Matrix(layer, Slot::kIndexQ, indexer.heads * indexer.dim, *mixer.query_rank);
+  planner.Matrix(layer, Slot::kIndexK, indexer.dim, hidden);
+  planner.Vector(layer, Slot::kIndexKNorm, indexer.dim);
+  planner.Vector(layer, Slot::kIndexKNormBias, indexer.dim);
+  planner.Matrix(layer, Slot::kIndexWeights, indexer.heads, hidden);
 }
 
 void PlanFfn(int layer, const DenseFfn& ffn, Planner& planner) {

@@ -24,6 +24,11 @@ const RopeSpec* RopeOf(const Mixer& mixer) {
                     mixer);
 }
 
+const RopeSpec* IndexRopeOf(const Mixer& mixer) {
+  const auto* latent = std::get_if<LatentAttention>(&mixer);
+  return latent && latent->sparse && latent->sparse->indexer ? &latent->sparse->indexer->rope : nullptr;
+}
+
 }  // namespace
 
 std::unique_ptr<Model> Model::Load(const std::filesystem::path& path, const ModelOptions& options) {
@@ -78,18 +83,15 @@ void Model::LoadWeights(const ModelOptions& options) {
     layer.ffn = std::visit([&](const auto& ffn) { return loader.Ffn(index, ffn); }, layer.spec.ffn);
     layer.mixer_norm = loader.Norm(index, Slot::kMixerNorm, layer.spec.norm);
     layer.ffn_norm = loader.Norm(index, Slot::kFfnNorm, layer.spec.norm);
-    for (size_t group = 0; group < kv_plan_.groups.size(); ++group) {
-      const std::vector<int>& members = kv_plan_.groups[group].layers;
-      const auto member = std::ranges::find(members, index);
-      if (member == members.end()) continue;
-      layer.kv_group = group;
-      layer.layer_in_group = static_cast<size_t>(member - members.begin());
-    }
-    if (const RopeSpec* rope = RopeOf(layer.spec.mixer)) {
+    const auto place = [&](KvRole role, const RopeSpec* rope, DecoderLayer::Place& at) {
+      at.kv = kv_plan_.Find(index, role).value_or(KvPlan::Place{});
+      if (!rope) return;
       const auto known = std::ranges::find(ropes_, *rope, &RopeTable::spec);
-      layer.rope = static_cast<size_t>(known - ropes_.begin());
+      at.rope = static_cast<size_t>(known - ropes_.begin());
       if (known == ropes_.end()) ropes_.emplace_back(*rope, loader.OptionalVector(-1, Slot::kRopeDivisors));
-    }
+    };
+    place(KvRole::kAttention, RopeOf(layer.spec.mixer), layer.keys);
+    if (const RopeSpec* rope = IndexRopeOf(layer.spec.mixer)) place(KvRole::kIndex, rope, layer.index);
     layers_.push_back(std::move(layer));
   }
   final_norm_ = loader.Norm(-1, Slot::kFinalNorm, spec_.final_norm);
@@ -101,6 +103,8 @@ void Model::LoadWeights(const ModelOptions& options) {
   operations_per_token_ = loader.operations_per_token();
   weight_bytes_ = loader.bytes() + (spec_.tied_embeddings ? 0 : embedding_.bytes());
   copies_ = loader.TakeCopies();
+  buffers_.chosen_keys.resize(static_cast<size_t>(widths.chosen_keys * rows));
+  if (widths.chosen_keys > 0) buffers_.chosen_counts.resize(static_cast<size_t>(rows));
   for (size_t i = 0; i < kAreas; ++i) buffers_.areas[i] = FloatBuffer(widths.floats(static_cast<Area>(i), rows));
 }
 
@@ -118,7 +122,7 @@ std::span<const float> Model::Forward(Batch& batch, const KvCache& cache) {
 
   const StepContext step{*kernels_, *pool_, batch, buffers_};
   for (const DecoderLayer& layer : layers_) {
-    layer.Forward(step, cache.Pages(layer.kv_group, layer.layer_in_group));
+    layer.Forward(step, cache);
   }
 
   const int64_t wanted = static_cast<int64_t>(batch.logits_rows.size());

@@ -116,7 +116,8 @@ TEST_P(StepShapes, GiveTheGoldensNumbers) {
 INSTANTIATE_TEST_SUITE_P(Models, StepShapes,
                          testing::Values("deepseek-v3-yarn", "glm4-moe-lite-f32", "numpy-latent-shifted",
                                          "mimo-v2-flash-f32", "gpt-oss-yarn", "step3p7-f32", "ernie4-5-moe-biased",
-                                         "qwen3-moe-mixed", "numpy-grouped-fused-gate"),
+                                         "qwen3-moe-mixed", "numpy-grouped-fused-gate", "deepseek-v32-yarn",
+                                         "glm-moe-dsa-mixed"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::ranges::replace(name, '-', '_');

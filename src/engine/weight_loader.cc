@@ -113,6 +113,13 @@ MixerWeights WeightLoader::Mixer(int layer, const LatentAttention& spec) {
   }
   weights.o = Matrix(layer, Slot::kO, Slot::kOBias);
   if (spec.gate) weights.gate = Matrix(layer, Slot::kGate, Slot::kGateBias);
+  if (spec.sparse && spec.sparse->indexer) {
+    weights.indexer.q = Matrix(layer, Slot::kIndexQ);
+    weights.indexer.k = Matrix(layer, Slot::kIndexK);
+    weights.indexer.weights = Matrix(layer, Slot::kIndexWeights);
+    weights.indexer.k_norm = OptionalVector(layer, Slot::kIndexKNorm);
+    weights.indexer.k_norm_bias = OptionalVector(layer, Slot::kIndexKNormBias);
+  }
   return weights;
 }
 

@@ -5,7 +5,8 @@
 // with j over the row's own keys [spans[r].begin, spans[r].end). A row that sees nothing gives zeros. With sinks,
 // softmax has one more term per head, exp(sinks[h]), that carries no value. Order of additions: keys are taken in
 // blocks of kBlockTokens aligned to position 0, in order, kPieceTokens of them make a piece; pieces are merged in
-// order. It depends on the row's positions alone.
+// order. It depends on the row's positions alone. A row that sees chosen keys takes them 64 at a time, as if they lay
+// at positions 0, 1, ...
 #pragma once
 
 #include <cstddef>
@@ -73,6 +74,15 @@ struct AttentionSequence {
   int64_t row_count = 0;
   std::span<const int32_t> blocks;  // block of positions [64 i, 64 i + 64); -1 where no row of this call looks
 };
+// For every row of a call at most `stride` positions, ascending.
+struct ChosenKeys {
+  int32_t* positions = nullptr;  // [rows, stride]
+  int32_t* counts = nullptr;     // [rows]
+  int64_t stride = 0;
+  std::span<const int32_t> of(int64_t row) const {
+    return {positions + row * stride, static_cast<size_t>(counts[row])};
+  }
+};
 struct AttentionArgs {
   const float* q = nullptr;  // [rows, query_heads * key_dim]
   int64_t q_stride = 0;
@@ -82,9 +92,10 @@ struct AttentionArgs {
   float scale = 1;
   KvPages pages;
   std::span<const AttentionSequence> sequences;
-  std::span<const KeySpan> spans;  // [rows]
-  const float* sinks = nullptr;    // [query_heads] or null
-  float value_scale = 1;           // multiplies the output
+  std::span<const KeySpan> spans = {};  // [rows]
+  const ChosenKeys* chosen = nullptr;   // of a latent layout: rows see these keys, and `spans` is not looked at
+  const float* sinks = nullptr;         // [query_heads] or null
+  float value_scale = 1;                // multiplies the output
   // [rows, query_heads, AttentionCarry(layout)] or null: softmax states to go on from. They are all zero before the
   // first call; each call merges the pieces it sees into them, in order, and writes `out` from the result. Calls over
   // consecutive pieces give the bits of one call over all of them.

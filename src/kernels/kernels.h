@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/choose_keys.h"
 #include "kernels/elementwise.h"
 #include "kernels/matmul.h"
 
@@ -21,6 +22,7 @@ struct Kernels {
   void (*matmul)(std::span<const MatmulArgs> jobs, ThreadPool& pool);
   void (*store_kv)(const KvStoreArgs& args, ThreadPool& pool);
   void (*attention)(const AttentionArgs& args, ThreadPool& pool);
+  void (*choose_keys)(const ChooseKeysArgs& args, ThreadPool& pool);
   void (*rms_norm)(const RmsNormArgs& args, ThreadPool& pool);
   void (*rope)(const RopeArgs& args, ThreadPool& pool);
   void (*gated_activation)(const GatedActivationArgs& args, ThreadPool& pool);

@@ -15,6 +15,14 @@ bool SameLayout(const KvLayout& a, const KvLayout& b) {
          a.latent == b.latent;
 }
 
+std::string Words(const KvLayout& layout, KvRole role) {
+  if (role == KvRole::kIndex) return fmt::format("index key {}", layout.key_dim);
+  if (layout.latent) {
+    return fmt::format("latent {} and rotated key {}", layout.value_dim, layout.key_dim - layout.value_dim);
+  }
+  return fmt::format("{} heads, key {}, value {}", layout.kv_heads, layout.key_dim, layout.value_dim);
+}
+
 std::string_view NameOf(KvType type) {
   switch (type) {
     case KvType::kF32:
@@ -31,26 +39,40 @@ std::string_view NameOf(KvType type) {
 
 KvPlan PlanKv(const ModelSpec& spec, KvType type) {
   KvPlan plan;
-  const auto add = [&plan](int layer, const KvLayout& layout, std::optional<int64_t> window) {
+  const auto add = [&plan](int layer, KvRole role, const KvLayout& layout, std::optional<int64_t> window) {
     for (KvGroup& group : plan.groups) {
-      if (SameLayout(group.layout, layout) && group.window == window) {
+      if (group.role == role && SameLayout(group.layout, layout) && group.window == window) {
         group.layers.push_back(layer);
         return;
       }
     }
-    plan.groups.push_back({layout, window, {layer}});
+    plan.groups.push_back({role, layout, window, {layer}});
   };
   for (int layer = 0; layer < static_cast<int>(spec.layers.size()); ++layer) {
-    std::visit(Overloaded{[&](const GroupedAttention& mixer) {
-                            add(layer, {mixer.kv_heads, mixer.key_dim, mixer.value_dim, type}, mixer.window);
-                          },
-                          [&](const LatentAttention& mixer) {
-                            const int64_t row = mixer.latent_rank + mixer.rope_dim;
-                            add(layer, {1, row, mixer.latent_rank, type, /*latent=*/true}, std::nullopt);
-                          }},
-               spec.layers[static_cast<size_t>(layer)].mixer);
+    std::visit(
+        Overloaded{
+            [&](const GroupedAttention& mixer) {
+              add(layer, KvRole::kAttention, {mixer.kv_heads, mixer.key_dim, mixer.value_dim, type}, mixer.window);
+            },
+            [&](const LatentAttention& mixer) {
+              const int64_t row = mixer.latent_rank + mixer.rope_dim;
+              add(layer, KvRole::kAttention, {1, row, mixer.latent_rank, type, /*latent=*/true}, std::nullopt);
+              if (!mixer.sparse || !mixer.sparse->indexer) return;
+              add(layer, KvRole::kIndex, {1, mixer.sparse->indexer->dim, 0, type, /*latent=*/true}, std::nullopt);
+            }},
+        spec.layers[static_cast<size_t>(layer)].mixer);
   }
   return plan;
+}
+
+std::optional<KvPlan::Place> KvPlan::Find(int layer, KvRole role) const {
+  for (size_t group = 0; group < groups.size(); ++group) {
+    if (groups[group].role != role) continue;
+    const std::vector<int>& layers = groups[group].layers;
+    const auto found = std::ranges::find(layers, layer);
+    if (found != layers.end()) return Place{group, static_cast<size_t>(found - layers.begin())};
+  }
+  return std::nullopt;
 }
 
 int64_t KvPlan::bytes_per_token() const {
@@ -75,11 +97,7 @@ std::string Describe(const KvPlan& plan) {
   for (size_t i = 0; i < plan.groups.size(); ++i) {
     const KvGroup& group = plan.groups[i];
     text += fmt::format("group {}: layers {}; {}, {}; {}; {} bytes per token\n", i, DescribeIndices(group.layers),
-                        group.layout.latent ? fmt::format("latent {} and rotated key {}", group.layout.value_dim,
-                                                          group.layout.key_dim - group.layout.value_dim)
-                                            : fmt::format("{} heads, key {}, value {}", group.layout.kv_heads,
-                                                          group.layout.key_dim, group.layout.value_dim),
-                        NameOf(group.layout.type),
+                        Words(group.layout, group.role), NameOf(group.layout.type),
                         group.window ? fmt::format("window {} tokens", *group.window) : "every token",
                         group.block_bytes() / kBlockTokens);
   }

@@ -12,7 +12,12 @@
 
 namespace gannet {
 
+enum class KvRole {
+  kAttention,  // what the layer attends to
+  kIndex,      // keys of its indexer, which choose what it attends to
+};
 struct KvGroup {
+  KvRole role = KvRole::kAttention;
   KvLayout layout;
   std::optional<int64_t> window;  // tokens; without it every token is kept
   std::vector<int> layers;        // indices into ModelSpec::layers, ascending
@@ -21,6 +26,12 @@ struct KvGroup {
 };
 struct KvPlan {
   std::vector<KvGroup> groups;
+  // Where a layer's rows are: a group and its place in it; nothing when the layer keeps none of this role.
+  struct Place {
+    size_t group = 0;
+    size_t layer_in_group = 0;
+  };
+  std::optional<Place> Find(int layer, KvRole role) const;
   int64_t bytes_per_token() const;          // of a token inside every window, rounded up
   int64_t bytes_for(int64_t tokens) const;  // of one sequence this long, outside windows forgotten; whole blocks
 };

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "kv_cache/kv_cache.h"
 #include "layers/batch.h"
 #include "layers/workspace.h"
 #include "spec/layer_spec.h"
@@ -36,6 +37,10 @@ struct GroupedAttentionWeights {
   std::vector<float> sinks;           // [query_heads] or empty
   Linear gate;                        // without a weight when the spec has no gate
 };
+struct IndexerWeights {
+  Linear q, k, weights;
+  std::vector<float> k_norm, k_norm_bias;  // [dim]
+};
 struct LatentAttentionWeights {
   Linear q_down;                   // without a query bottleneck none,
   std::vector<float> q_down_norm;  // empty,
@@ -46,6 +51,7 @@ struct LatentAttentionWeights {
   std::vector<Linear> key_up, value_up, key_up_t;
   Linear o;
   Linear gate;
+  IndexerWeights indexer;  // empty when the spec has none
 };
 struct DenseFfnWeights {
   Linear gate, up, down;
@@ -59,7 +65,7 @@ struct MoeFfnWeights {
 
 // Where a layer finds its keys: its memory, its cache group, its rotary embedding in Batch::ropes (unused without one).
 struct LayerCache {
-  const KvPages& pages;
+  KvPages pages;
   size_t group = 0;
   size_t rope = 0;
 };
@@ -67,8 +73,9 @@ struct LayerCache {
 // Each reads normed and adds to hidden.
 void MixerForward(const GroupedAttention& spec, const GroupedAttentionWeights& weights, const StepContext& step,
                   const LayerCache& cache);
+// `index`: of the keys of the layer's indexer, unused without one.
 void MixerForward(const LatentAttention& spec, const LatentAttentionWeights& weights, const StepContext& step,
-                  const LayerCache& cache);
+                  const LayerCache& cache, const LayerCache& index);
 void FfnForward(const DenseFfn& spec, const DenseFfnWeights& weights, const StepContext& step);
 void FfnForward(const MoeFfn& spec, const MoeFfnWeights& weights, const StepContext& step);
 
@@ -86,12 +93,16 @@ struct DecoderLayer {
   FfnWeights ffn;
   std::vector<float> mixer_norm;  // [hidden]
   std::vector<float> ffn_norm;    // [hidden]
-  size_t kv_group = 0;
-  size_t layer_in_group = 0;
-  size_t rope = 0;
+  // Its keys and those of its indexer: cache groups and Batch::ropes.
+  struct Place {
+    KvPlan::Place kv = {};
+    size_t rope = 0;
+  };
+  Place keys;
+  Place index;
 
   // Updates step.buffers.hidden in place.
-  void Forward(const StepContext& step, const KvPages& pages) const;
+  void Forward(const StepContext& step, const KvCache& cache) const;
 };
 
 }  // namespace gannet

@@ -1,12 +1,13 @@
 // Multi-head latent attention (arXiv 2405.04434). Every row is first written to the latent cache. Prompt rows then
 // expand keys and values from the cache, a piece of kPieceTokens positions at a time; generated rows move their queries
-// into the latent space and attend to the cache itself. Both read the cache alone, so a row comes out the same in any
-// chunk.
+// into the latent space and attend to the cache itself, and so do prompt rows that see only chosen keys. Both read the
+// cache alone, and a row's form is its own affair, so it comes out the same in any chunk.
 #include <algorithm>
 #include <array>
 #include <numeric>
 
 #include "layers/decoder_layer.h"
+#include "layers/indexer.h"
 #include "layers/row_ops.h"
 
 namespace gannet {
@@ -21,15 +22,18 @@ class LatentForward {
       : spec_(spec), weights_(weights), step_(step), cache_(cache), view_(step.batch.groups[cache.group]) {}
 
   void Project();
-  // Fills Area::kAttention for the prompt rows of one sequence.
-  void PromptRows(size_t sequence);
-  // The same for every generated row of the step.
-  void GeneratedRows();
+  // Fills Area::kAttention for the prompt rows of one sequence that see all of their keys.
+  void ExpandedRows(size_t sequence);
+  // The rows of the step that attend in the latent space: generated ones, and prompt rows with keys to choose among.
+  PackedRows AbsorbedRows() const;
+  // The same for them. `chosen`: the keys they see, or null.
+  void Absorbed(const PackedRows& packed, const ChosenKeys* chosen);
 
  private:
   int64_t key_dim() const { return spec_.nope_dim + spec_.rope_dim; }
   int64_t row_dim() const { return spec_.latent_rank + spec_.rope_dim; }
   int64_t out_width() const { return spec_.heads * spec_.value_dim; }
+  bool Expands(KeySpan span) const { return !spec_.sparse || SeesAll(span, spec_.sparse->top_k); }
   float* At(Area area) const { return step_.buffers[area]; }
   void ExpandPiece(std::span<const int32_t> blocks, int64_t first, int64_t count, const KvPages& pages);
 
@@ -109,11 +113,14 @@ void LatentForward::ExpandPiece(std::span<const int32_t> blocks, int64_t first, 
                          step_.pool);
 }
 
-void LatentForward::PromptRows(size_t index) {
+void LatentForward::ExpandedRows(size_t index) {
   const int64_t begin = step_.batch.sequences[index].row_begin;
   const int64_t rows = step_.batch.sequences[index].prompt_rows;
   const AttentionSequence& sequence = view_.sequences[index];
-  const std::span<const KeySpan> spans(view_.spans.data() + begin, static_cast<size_t>(rows));
+  std::vector<KeySpan> spans(view_.spans.begin() + begin, view_.spans.begin() + begin + rows);
+  for (KeySpan& span : spans) {
+    if (!Expands(span)) span = {};  // comes later, in the latent space
+  }
   const auto [first, end] = HullOf(spans);
   if (end == 0) {
     std::fill_n(At(Area::kAttention) + begin * out_width(), rows * out_width(), 0.0f);
@@ -158,25 +165,27 @@ void LatentForward::PromptRows(size_t index) {
   }
 }
 
-void LatentForward::GeneratedRows() {
-  std::vector<AttentionSequence> sequences;
-  std::vector<int32_t> rows;
-  for (size_t i = 0; i < view_.sequences.size(); ++i) {
+PackedRows LatentForward::AbsorbedRows() const {
+  PackedRows packed;
+  for (size_t i = 0; i < step_.batch.sequences.size(); ++i) {
     const BatchSequence& sequence = step_.batch.sequences[i];
-    const int64_t count = sequence.row_count - sequence.prompt_rows;
-    if (count == 0) continue;
-    const int64_t begin = sequence.row_begin + sequence.prompt_rows;
-    sequences.push_back({begin, count, view_.sequences[i].blocks});
-    for (int64_t r = begin; r < begin + count; ++r) rows.push_back(static_cast<int32_t>(r));
+    for (int64_t r = 0; r < sequence.row_count; ++r) {
+      const int64_t row = sequence.row_begin + r;
+      const KeySpan span = view_.spans[static_cast<size_t>(row)];
+      if (r >= sequence.prompt_rows || !Expands(span)) packed.Add(i, row, span);
+    }
   }
-  if (rows.empty()) return;
+  return packed;
+}
 
+void LatentForward::Absorbed(const PackedRows& packed, const ChosenKeys* chosen) {
+  const std::vector<int32_t>& rows = packed.rows;
   // Packed rows i of the absorbed queries belong to rows[i] of the step; attention then sees them as packed.
   float* absorbed = At(Area::kAbsorbed);
   float* latent_out = At(Area::kLatentOut);
   const float* q = At(Area::kQ);
   const int64_t heads = spec_.heads;
-  const int64_t count = static_cast<int64_t>(rows.size());
+  const int64_t count = packed.count();
   const int64_t q_width = heads * key_dim();
   std::vector<MatmulTarget> targets(static_cast<size_t>(heads));
   std::vector<MatmulArgs> jobs(static_cast<size_t>(heads));
@@ -186,20 +195,14 @@ void LatentForward::GeneratedRows() {
     jobs[i] = {q + h * key_dim(), q_width, count, spec_.nope_dim, {&targets[i], 1}, rows};
   }
   step_.kernels.matmul(jobs, step_.pool);
-  std::vector<KeySpan> spans;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t row = rows[static_cast<size_t>(i)];
-    spans.push_back(view_.spans[static_cast<size_t>(row)]);
     for (int64_t h = 0; h < heads; ++h) {
       std::copy_n(q + row * q_width + h * key_dim() + spec_.nope_dim, spec_.rope_dim,
                   absorbed + (i * heads + h) * row_dim() + spec_.latent_rank);
     }
   }
-  int64_t packed = 0;
-  for (AttentionSequence& sequence : sequences) {
-    sequence.row_begin = packed;
-    packed += sequence.row_count;
-  }
+  const std::vector<AttentionSequence> sequences = packed.In(view_);
   step_.kernels.attention({.q = absorbed,
                            .q_stride = heads * row_dim(),
                            .out = latent_out,
@@ -208,7 +211,8 @@ void LatentForward::GeneratedRows() {
                            .scale = static_cast<float>(spec_.scale),
                            .pages = cache_.pages,
                            .sequences = sequences,
-                           .spans = spans},
+                           .spans = packed.spans,
+                           .chosen = chosen},
                           step_.pool);
   // The products of packed rows land packed, in the place of the absorbed queries, and move to their own rows.
   for (int64_t h = 0; h < heads; ++h) {
@@ -227,13 +231,23 @@ void LatentForward::GeneratedRows() {
 }  // namespace
 
 void MixerForward(const LatentAttention& spec, const LatentAttentionWeights& weights, const StepContext& step,
-                  const LayerCache& cache) {
+                  const LayerCache& cache, const LayerCache& index) {
   LatentForward forward(spec, weights, step, cache);
   forward.Project();
   for (size_t i = 0; i < step.batch.sequences.size(); ++i) {
-    if (step.batch.sequences[i].prompt_rows > 0) forward.PromptRows(i);
+    if (step.batch.sequences[i].prompt_rows > 0) forward.ExpandedRows(i);
   }
-  forward.GeneratedRows();
+  const PackedRows packed = forward.AbsorbedRows();
+  const bool indexes = spec.sparse && spec.sparse->indexer;
+  if (indexes) StoreIndexKeys(*spec.sparse->indexer, weights.indexer, step, index);
+  if (packed.count() > 0) {
+    ChosenKeys chosen;
+    if (spec.sparse) chosen = ChosenOf(step.buffers, spec.sparse->top_k);
+    if (indexes) {
+      ChooseIndexedKeys(*spec.sparse->indexer, spec.sparse->top_k, weights.indexer, step, index, packed);
+    }
+    forward.Absorbed(packed, spec.sparse ? &chosen : nullptr);
+  }
   if (spec.gate) GateForward(*spec.gate, weights.gate, spec.heads, spec.value_dim, step);
   const int64_t hidden = weights.o.weight->rows();
   const MatmulTarget output[] = {weights.o.To(step.buffers[Area::kHidden], hidden, /*accumulate=*/true)};

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <vector>
 
 namespace gannet {
 
@@ -56,6 +57,9 @@ enum class Area {
   kExpertGate,  // chosen experts * their width
   kExpertUp,
   kExpertOut,     // chosen experts * hidden
+  kIndexQ,        // indexer heads * dim
+  kIndexK,        // indexer dim
+  kIndexWeights,  // indexer heads
   kPieceLatents,  // of a token of a piece: latent + rope
   kPieceKeys,     // of a token of a piece: heads * key width
   kPieceValues,   // of a token of a piece: heads * value width
@@ -67,6 +71,9 @@ constexpr bool IsOfPiece(Area area) { return area >= Area::kPieceLatents; }
 
 struct Buffers {
   std::array<FloatBuffer, kAreas> areas;
+  // Of sparse attention: what the last indexer chose for the step's absorbed rows, as many as WorkspacePlan says.
+  std::vector<int32_t> chosen_keys;
+  std::vector<int32_t> chosen_counts;  // [rows]
   float* operator[](Area area) { return areas[static_cast<size_t>(area)].data(); }
 };
 

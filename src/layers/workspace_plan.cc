@@ -11,10 +11,10 @@ namespace gannet {
 namespace {
 
 constexpr std::array<std::string_view, kAreas> kNames = {
-    "hidden",     "normed",       "q",           "k",         "v",          "q down",
-    "absorbed",   "latent out",   "attention",   "gate",      "carry",      "ffn gate",
-    "ffn up",     "router",       "expert gate", "expert up", "expert out", "piece latents",
-    "piece keys", "piece values", "piece pages"};
+    "hidden",      "normed",       "q",          "k",       "v",        "q down",        "absorbed",
+    "latent out",  "attention",    "gate",       "carry",   "ffn gate", "ffn up",        "router",
+    "expert gate", "expert up",    "expert out", "index q", "index k",  "index weights", "piece latents",
+    "piece keys",  "piece values", "piece pages"};
 
 Area AreaAt(size_t i) { return static_cast<Area>(i); }
 
@@ -57,6 +57,16 @@ void Need(const LatentAttention& mixer, Widths& widths) {
   widths.Need(Area::kPiecePages, piece.block_bytes() / kBlockTokens / static_cast<int64_t>(sizeof(float)) + 1);
 }
 
+void NeedIndexer(const LatentAttention& mixer, WorkspacePlan& plan, Widths& widths) {
+  if (!mixer.sparse) return;
+  plan.chosen_keys = std::max(plan.chosen_keys, mixer.sparse->top_k);
+  if (!mixer.sparse->indexer) return;
+  const Indexer& indexer = *mixer.sparse->indexer;
+  widths.Need(Area::kIndexQ, indexer.heads * indexer.dim);
+  widths.Need(Area::kIndexK, indexer.dim);
+  widths.Need(Area::kIndexWeights, indexer.heads);
+}
+
 void Need(const DenseFfn& ffn, Widths& widths) {
   widths.Need(Area::kFfnGate, ffn.width);
   widths.Need(Area::kFfnUp, ffn.width);
@@ -81,6 +91,7 @@ WorkspacePlan PlanWorkspace(const ModelSpec& spec) {
   plan.logits = spec.vocab;
   for (const LayerSpec& layer : spec.layers) {
     std::visit([&](const auto& mixer) { Need(mixer, widths); }, layer.mixer);
+    if (const auto* latent = std::get_if<LatentAttention>(&layer.mixer)) NeedIndexer(*latent, plan, widths);
     std::visit(Overloaded{[&](const DenseFfn& ffn) { Need(ffn, widths); },
                           [&](const MoeFfn& ffn) { NeedExperts(ffn, spec.hidden, widths); }},
                layer.ffn);
@@ -102,7 +113,8 @@ int64_t WorkspacePlan::floats(Area area, int64_t rows) const {
 int64_t WorkspacePlan::bytes(int64_t rows, int64_t logit_rows) const {
   int64_t total = logit_rows * logits;
   for (size_t i = 0; i < kAreas; ++i) total += floats(AreaAt(i), rows);
-  return total * static_cast<int64_t>(sizeof(float));
+  if (chosen_keys > 0) total += (chosen_keys + 1) * rows;
+  return total * 4;  // floats and positions alike
 }
 
 std::string Describe(const WorkspacePlan& plan) {
@@ -113,6 +125,7 @@ std::string Describe(const WorkspacePlan& plan) {
     text += fmt::format("{} {} {}", comma, kNames[i], plan.widths[i]);
     comma = ",";
   }
+  if (plan.chosen_keys > 0) text += fmt::format("; chosen keys {}", plan.chosen_keys);
   return text + fmt::format("; logits {}\n", plan.logits);
 }
 

@@ -12,6 +12,7 @@ namespace gannet {
 
 struct WorkspacePlan {
   std::array<int64_t, kAreas> widths{};  // floats per row of a step, or per token of a piece (IsOfPiece)
+  int64_t chosen_keys = 0;               // positions per row, of sparse attention
   int64_t logits = 0;                    // floats per sampled row: the vocabulary
 
   int64_t& operator[](Area area) { return widths[static_cast<size_t>(area)]; }

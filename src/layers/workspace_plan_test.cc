@@ -17,7 +17,8 @@ TEST(WorkspacePlan, TakesTheMaximumOverLayersFieldByField) {
                      DenseFfn{.width = 80},
                      PreNormResidual{},
                      {}};
-  spec.layers = {wide_heads, wide_ffn};
+  spec.layers.push_back(wide_heads);
+  spec.layers.push_back(wide_ffn);
   const WorkspacePlan plan = PlanWorkspace(spec);
   EXPECT_EQ(plan[Area::kHidden], 48);
   EXPECT_EQ(plan[Area::kNormed], 48);

@@ -47,11 +47,15 @@ void LeaveDraftHead(ModelFrame& frame, std::string prefix) {
   frame.spec.tensors.unused.push_back({std::move(prefix), "a draft head (MTP), which nothing runs yet"});
 }
 
-void AddLayers(ModelFrame& frame, const std::vector<GroupedAttention>& mixers, const std::vector<Ffn>& ffns) {
+void AddLayers(ModelFrame& frame, const std::vector<Mixer>& mixers, const std::vector<Ffn>& ffns) {
   GANNET_ASSERT(mixers.size() == ffns.size(), "one of each for every layer");
   for (size_t layer = 0; layer < ffns.size(); ++layer) {
     frame.spec.layers.push_back({mixers[layer], ffns[layer], PreNormResidual{}, frame.norm});
   }
+}
+
+void AddLayers(ModelFrame& frame, const std::vector<GroupedAttention>& mixers, const std::vector<Ffn>& ffns) {
+  AddLayers(frame, std::vector<Mixer>(mixers.begin(), mixers.end()), ffns);
 }
 
 void AddLayers(ModelFrame& frame, const std::vector<GroupedAttention>& mixers, const Ffn& ffn) {

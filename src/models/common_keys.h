@@ -27,6 +27,7 @@ void IgnoreHousekeeping(ConfigReader& reader);
 // Tensors of a draft head (MTP), by the start of their names: they may be there and are not read.
 void LeaveDraftHead(ModelFrame& frame, std::string prefix);
 // Pre-norm layers of these mixers and feed-forwards, one of each for every layer, or one for all.
+void AddLayers(ModelFrame& frame, const std::vector<Mixer>& mixers, const std::vector<Ffn>& ffns);
 void AddLayers(ModelFrame& frame, const std::vector<GroupedAttention>& mixers, const std::vector<Ffn>& ffns);
 void AddLayers(ModelFrame& frame, const std::vector<GroupedAttention>& mixers, const Ffn& ffn);
 void AddLayers(ModelFrame& frame, const Mixer& mixer, const std::vector<Ffn>& ffns);

@@ -111,7 +111,8 @@ std::optional<std::vector<int64_t>> ConfigReader::Find<std::vector<int64_t>>(std
   if (!value->is_array()) Fail(key, fmt::format("must be a list of whole numbers, not {}", Short(*value)));
   std::vector<int64_t> list;
   for (const Json& item : value->as_array()) {
-    const std::optional<int64_t> number = item.is_number() ? item.as_int() : std::nullopt;
+    std::optional<int64_t> number = item.is_number() ? item.as_int() : std::nullopt;
+    if (item.is_bool()) number = item.as_bool();
     if (!number || *number < range.min || *number > range.max) {
       Fail(key, fmt::format("must hold whole numbers from {} to {}, but holds {}", range.min, range.max, Short(item)));
     }

@@ -36,8 +36,8 @@ class ConfigReader {
   ConfigReader(const Json& config, std::string file, ConfigNotes& notes);
 
   // T: int64_t (kWidth unless `range` says otherwise), double (finite and positive), bool, std::string,
-  // std::vector<std::string>, std::vector<int64_t> (each within `range`), std::vector<double> (not negative). A null
-  // counts as absent; within a list of doubles it is 0.
+  // std::vector<std::string>, std::vector<int64_t> (each within `range`; true is 1), std::vector<double> (not
+  // negative). A null counts as absent; within a list of doubles it is 0.
   template <typename T>
   T Required(std::string_view key, IntRange range = kWidth);
   template <typename T>

@@ -103,6 +103,14 @@ void AddParts(const LatentAttention& attention, Parts& parts) {
   const LatentBiases& biases = attention.biases;
   parts.emplace_back("biases", Chosen({{biases.q_a, "q_a"}, {biases.kv_a, "kv_a"}, {biases.o, "o"}}));
   if (attention.gate) parts.emplace_back("gate", Words(attention.gate));
+  if (!attention.sparse) return;
+  const SparseKeys& sparse = *attention.sparse;
+  parts.emplace_back("sparse", fmt::format("the best {} keys{}", sparse.top_k,
+                                           sparse.indexer ? "" : ", as the nearest indexer before chose"));
+  if (!sparse.indexer) return;
+  parts.emplace_back("indexer", fmt::format("{} heads of {}, layer norm of keys epsilon {}", sparse.indexer->heads,
+                                            sparse.indexer->dim, sparse.indexer->key_norm.epsilon));
+  parts.emplace_back("index rope", Words(sparse.indexer->rope));
 }
 
 void AddParts(const DenseFfn& ffn, Parts& parts) {

@@ -61,6 +61,10 @@ struct RmsNormSpec {  // x / sqrt(mean(x^2) + epsilon) * weight
   bool unit_offset = false;  // the file stores weight - 1 (Gemma, Step)
 };
 
+struct LayerNormSpec {  // (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias
+  double epsilon = 1e-6;
+};
+
 // ---- activations ----
 
 enum class Activation {
@@ -103,6 +107,21 @@ struct GroupedAttention {  // multi-head, grouped-query and multi-query attentio
   std::optional<AttentionGate> gate = {};
 };
 
+// Scores a row's keys: score(j) = sum over heads of w_h max(0, q_h . k_j), with q from the query bottleneck, one k per
+// token, w from the layer's normed input (DeepSeek-V3.2, arXiv 2512.02556).
+struct Indexer {
+  int64_t heads = 0;
+  int64_t dim = 0;     // of a query head and of the key
+  RopeSpec rope = {};  // of the first dims of both
+  LayerNormSpec key_norm = {};
+};
+// Sparse attention (DSA): a row attends to the top_k of its keys with the highest scores; of equal scores the lower
+// positions win. A row with no more than top_k keys sees all of them.
+struct SparseKeys {
+  int64_t top_k = 0;
+  std::optional<Indexer> indexer = {};  // none: what the nearest layer before that has one chose (arXiv 2603.12201)
+};
+
 struct LatentBiases {
   bool q_a = false, kv_a = false, o = false;
 };
@@ -121,6 +140,7 @@ struct LatentAttention {
   RmsNormSpec latent_norm = {};  // of the query bottleneck and of the latent
   LatentBiases biases = {};
   std::optional<AttentionGate> gate = {};
+  std::optional<SparseKeys> sparse = {};  // needs query_rank
 };
 using Mixer = std::variant<GroupedAttention, LatentAttention>;
 

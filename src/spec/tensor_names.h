@@ -39,6 +39,11 @@ enum class Slot {
   kKeyUp,       // of a head: latent_rank -> nope
   kKeyUpT,      // of a head: its transpose, nope -> latent_rank
   kValueUp,     // of a head: latent_rank -> value_dim
+  kIndexQ,      // query_rank -> indexer heads * dim
+  kIndexK,      // hidden -> indexer dim
+  kIndexKNorm,  // [indexer dim]
+  kIndexKNormBias,
+  kIndexWeights,  // hidden -> indexer heads
   kFfnGate,
   kFfnUp,
   kFfnDown,

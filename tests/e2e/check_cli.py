@@ -109,6 +109,7 @@ def mistakes(checks, scratch):
 def refusals(checks, scratch):
     """What the model families' configurations and tensors may get wrong: key or tensor, named in one sentence."""
     grouped, latent, flash = "numpy-grouped-fused-gate", "numpy-latent-sigmoid", "glm4-moe-lite-f32"
+    sparse = "glm-moe-dsa-mixed"
     for model, what, words, keys in [
         (grouped, "KV heads that do not divide", ["num_key_value_heads_list", "layer 2", "4"],
          dict(num_key_value_heads_list=[1, 2, 4, 6])),
@@ -145,6 +146,19 @@ def refusals(checks, scratch):
          dict(use_sliding_window=False, layer_types=None)),
         ("gpt-oss-yarn", "no window", ["layer_types", "sliding_window"], dict(sliding_window=None)),
         ("ernie4-5-moe-bf16", "another choice of experts", ["moe_gate"], dict(moe_gate="top2")),
+        (sparse, "an unknown kind of indexer", ["indexer_types", "layer 1", "partial"],
+         dict(indexer_types=["full", "partial", "full", "shared", "shared"])),
+        (sparse, "a first layer with nobody to share with", ["indexer_types", "first layer"],
+         dict(indexer_types=["shared", "shared", "full", "shared", "shared"])),
+        (sparse, "indexers for too few layers", ["indexer_types", "2 entries"], dict(indexer_types=["full", "shared"])),
+        (sparse, "an indexer that nothing reads", ["layers.2.self_attn.indexer"],
+         dict(indexer_types=["full", "shared", "shared", "shared", "shared"])),
+        (sparse, "an indexer that the file lacks", ["layers.1.self_attn.indexer"],
+         dict(indexer_types=["full", "full", "full", "shared", "shared"])),
+        (sparse, "keys always seen", ["index_local_tokens"], dict(index_local_tokens=16)),
+        (sparse, "no query bottleneck", ["q_lora_rank"], dict(q_lora_rank=None)),
+        (sparse, "an index key narrower than its rotated part", ["index_head_dim", "qk_rope_head_dim"],
+         dict(index_head_dim=4)),
     ]:
         checks.refused(f"{model}: {what}", words, "logits", damaged(scratch, model, set_config(**keys)), "--ids", "1",
                        "--out", scratch / "x.npy")

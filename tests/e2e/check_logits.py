@@ -3,13 +3,15 @@
     python tests/e2e/check_logits.py GANNET [--smollm2 FILE.gguf] [--kernels reference,auto,...] [--only NAME...]
 
 Tiny checkpoints, every kernel table: at most 1e-4 from the goldens, greedy ids equal, and the same bits for every chunk
-size and number of threads. SmolLM2: reference within 1e-3; the fast kernels' greedy ids equal on 4 of 5 prompts, and
+size and number of threads, also where all scores of a sparse attention's indexers are equal. SmolLM2: reference within 1e-3; the fast kernels' greedy ids equal on 4 of 5 prompts, and
 their largest difference from the reference printed. Needs numpy only.
 """
 
 import argparse
 import json
 import pathlib
+import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -114,6 +116,34 @@ def check_tiny(gannet, folder, kernels, checks):
     print(f"{folder.name:24} {kernels:12} largest difference {worst:.2e}", flush=True)
 
 
+def equal_index_scores(folder, copy):
+    """A copy of a checkpoint whose indexers weigh every head with zero, so that each choice is among equals."""
+    shutil.copytree(folder, copy)
+    path = copy / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    length = struct.unpack("<Q", data[:8])[0]
+    for name, tensor in json.loads(data[8:8 + length]).items():
+        if name.endswith("indexer.weights_proj.weight"):
+            begin, end = (8 + length + at for at in tensor["data_offsets"])
+            data[begin:end] = bytes(end - begin)
+    path.write_bytes(data)
+    return copy
+
+
+def check_ties(gannet, scratch, kernels, checks):
+    folder = GOLDENS / "glm-moe-dsa-mixed"
+    model = equal_index_scores(folder, pathlib.Path(scratch) / f"ties-{kernels}")
+    prompt = json.loads((folder / "goldens.json").read_text())["prompts"][-1]
+    ids = prompt["ids"] + prompt["greedy"]
+    want = np.load(folder / "logits.npy")[prompt["first_row"]:prompt["first_row"] + len(ids)]
+    for prompt_rows in (None, len(prompt["ids"])):
+        got = [gannet.logits(model, ids, kernels, chunk, threads, prompt_rows) for chunk in CHUNKS for threads in THREADS]
+        what = f"equal index scores --kernels {kernels} --prompt {prompt_rows or 'all'}"
+        checks.check(all(g.tobytes() == got[0].tobytes() for g in got), f"{what}: chunks or threads change the bits")
+        checks.check(np.abs(got[0][:7] - want[:7]).max() < TOLERANCE, f"{what}: rows that see all keys changed")
+        checks.check(np.abs(got[0][-1] - want[-1]).max() > 0.1, f"{what}: the indexers make no difference")
+
+
 def golden_difference(got, golden, columns):
     """Largest difference over the stored part: last row, fixed columns, and the largest logits of every row."""
     top = np.take_along_axis(got, golden["top_ids"].astype(np.int64), axis=1)
@@ -167,7 +197,7 @@ def main():
     parser.add_argument("gannet")
     parser.add_argument("--smollm2")
     parser.add_argument("--kernels", help="tables to run, with commas between; all that this machine has if left out")
-    parser.add_argument("--only", nargs="*", help="names of folders under tests/goldens; smollm2 for SmolLM2 alone")
+    parser.add_argument("--only", nargs="*", help="names of folders under tests/goldens; smollm2, ties for those alone")
     options = parser.parse_args()
     checks = Checks()
     folders = sorted(p.parent for p in GOLDENS.glob("*/goldens.json")
@@ -179,6 +209,8 @@ def main():
         for kernels in tables:
             for folder in folders:
                 check_tiny(gannet, folder, kernels, checks)
+            if not options.only or "ties" in options.only:
+                check_ties(gannet, scratch, kernels, checks)
         if options.smollm2 and (not options.only or "smollm2" in options.only):
             check_smollm2(gannet, options.smollm2, tables, checks)
     return checks.end()

@@ -21,6 +21,8 @@ OUT = pathlib.Path(__file__).resolve().parents[2] / "tests" / "goldens"
 FILES = {
     "gguf-deepseek2": ("deepseek-v3-yarn", "deepseek2", False),
     "gguf-deepseek2-joined": ("deepseek-v3-yarn", "deepseek2", True),
+    "gguf-deepseek32": ("deepseek-v32-bf16", "deepseek32", False),
+    "gguf-glm-dsa": ("glm-moe-dsa-shared", "glm-dsa", False),
     "gguf-glm4moe": ("glm4-moe-f32", "glm4moe", False),
     "gguf-qwen3moe": ("qwen3-moe-bf16", "qwen3moe", False),
     "gguf-gpt-oss": ("gpt-oss-yarn", "gpt-oss", False),
@@ -42,6 +44,11 @@ NAMES = {
     "self_attn.kv_a_layernorm.weight": "attn_kv_a_norm.weight",
     "self_attn.kv_a_proj_with_mqa.weight": "attn_kv_a_mqa.weight",
     "self_attn.kv_b_proj.weight": "attn_kv_b.weight",
+    "self_attn.indexer.wq_b.weight": "indexer.attn_q_b.weight",
+    "self_attn.indexer.wk.weight": "indexer.attn_k.weight",
+    "self_attn.indexer.k_norm.weight": "indexer.k_norm.weight",
+    "self_attn.indexer.k_norm.bias": "indexer.k_norm.bias",
+    "self_attn.indexer.weights_proj.weight": "indexer.proj.weight",
 }
 PATTERNS = [
     (r"self_attn\.([qkv])_proj\.(weight|bias)", r"attn_\1.\2"),
@@ -134,10 +141,18 @@ def metadata(writer, config, joined):
         if not joined:
             writer.add_key_length_mla(key)
             writer.add_value_length_mla(value)
+        if "index_topk" in config:
+            writer.add_indexer_head_count(config["index_n_heads"])
+            writer.add_indexer_key_length(config["index_head_dim"])
+            writer.add_indexer_top_k(config["index_topk"])
+        if "index_topk_freq" in config:
+            writer.add_array("glm-dsa.attention.indexer.types",
+                             [layer == 0 for layer in range(config["num_hidden_layers"])])
+    if rope.get("rope_type") == "yarn" and "kv_lora_rank" in config:
         # GGUF has one multiplier for mscale and mscale_all_dim, so the source's must be the same.
         assert rope["mscale"] == rope["mscale_all_dim"] and not math.isclose(rope["mscale"], 0)
         writer.add_rope_scaling_yarn_log_mul(0.1 * rope["mscale_all_dim"])
-    else:
+    if "kv_lora_rank" not in config:
         writer.add_head_count_kv(config["num_key_value_heads"])
         writer.add_key_length(config["head_dim"])
         writer.add_value_length(config["head_dim"])

@@ -17,6 +17,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 #include "kernels/cpu/lanes-inl.h"
+#include "kernels/cpu/score_rows-inl.h"
 // clang-format on
 
 #if GANNET_IS_FAST
@@ -61,23 +62,6 @@ HWY_INLINE void ScoreGroups(const Shape& shape, const float* q, const T* keys, i
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
     for (int i = 0; i < C; ++i) Store(sum[r][i], scores + r * kBlockTokens + 16 * (c + i));
-  }
-}
-
-// scores[r][j] = q[r] . row j of a latent block, for tokens [from, to).
-template <typename T, int R>
-HWY_INLINE void ScoreRows(const Shape& shape, const float* q, const T* rows, int64_t from, int64_t to, float* scores) {
-  for (int64_t j = from; j < to; ++j) {
-    F32x16 sum[R];
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) sum[r] = Broadcast(0);
-    for (int64_t d = 0; d < shape.key_dim; d += 16) {
-      const F32x16 key = Load(rows + j * shape.value_stride + d);
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) sum[r] = MulAdd(Load(q + r * shape.key_dim + d), key, sum[r]);
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) scores[r * kBlockTokens + j] = SumOfLanes(sum[r]);
   }
 }
 
@@ -145,7 +129,7 @@ HWY_NOINLINE void BlockStep(const Shape& shape, const float* q, const T* keys, c
   const int64_t last_group = (to + 15) / 16;
   int64_t c = from / 16;
   if (shape.latent) {
-    ScoreRows<T, R>(shape, q, keys, from, to, scores);
+    ScoreRows<T, R>(q, keys, shape.key_dim, from, to, scores);
   } else {
     for (; c + kWide <= last_group; c += kWide) ScoreGroups<T, R, kWide>(shape, q, keys, c, scores);
     for (; c < last_group; ++c) ScoreGroups<T, R, 1>(shape, q, keys, c, scores);
@@ -234,6 +218,38 @@ HWY_INLINE KeySpan InBlock(KeySpan span, int64_t index) {
           static_cast<int32_t>(std::clamp<int64_t>(span.end - start, 0, kBlockTokens))};
 }
 
+// One block's worth of a row's chosen keys, brought together: rows of the latent cache.
+template <typename T>
+const T* Gather(const AttentionArgs& args, const AttentionSequence& sequence, std::span<const int32_t> chosen) {
+  static thread_local Scratch memory;
+  const int64_t row = ValueStride(args.pages.layout);
+  T* out = reinterpret_cast<T*>(memory.Get(kBlockTokens * row * static_cast<int64_t>(sizeof(T))));
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    const std::byte* block = args.pages.block(sequence.blocks[static_cast<size_t>(chosen[i] / kBlockTokens)]);
+    std::memcpy(out + static_cast<int64_t>(i) * row,
+                block + chosen[i] % kBlockTokens * row * static_cast<int64_t>(sizeof(T)),
+                static_cast<size_t>(row) * sizeof(T));
+  }
+  return out;
+}
+
+// RunPiece for lines of one row that sees chosen keys.
+template <typename T>
+void RunChosenPiece(const Lines& lines, const Shape& shape, const float* q, int64_t piece, float* states) {
+  const std::span<const int32_t> chosen = lines.args.chosen->of(lines.row(0));
+  const int64_t count = static_cast<int64_t>(chosen.size());
+  const int64_t end = std::min(count, (piece + 1) * kPieceTokens);
+  for (int64_t first = piece * kPieceTokens; first < end; first += kBlockTokens) {
+    const int64_t tokens = std::min(kBlockTokens, end - first);
+    const T* rows = Gather<T>(lines.args, *lines.task.sequence,
+                              chosen.subspan(static_cast<size_t>(first), static_cast<size_t>(tokens)));
+    for (int64_t line = 0; line < lines.task.lines; line += kMaxRun) {
+      BlockStepOf<T>(std::min<int64_t>(kMaxRun, lines.task.lines - line), shape, q + line * shape.key_dim, rows, rows,
+                     0, tokens, states + line * shape.state_floats);
+    }
+  }
+}
+
 template <typename T>
 void RunPiece(const Lines& lines, const Shape& shape, const float* q, int64_t piece, float* states) {
   const KvPages& pages = lines.args.pages;
@@ -243,6 +259,7 @@ void RunPiece(const Lines& lines, const Shape& shape, const float* q, int64_t pi
     std::fill_n(state, shape.state_floats, 0.0f);
     state[0] = kMinusInfinity;
   }
+  if (lines.args.chosen) return RunChosenPiece<T>(lines, shape, q, piece, states);
   int64_t begin = std::numeric_limits<int64_t>::max();
   int64_t end = 0;
   for (int64_t line = 0; line < task.lines; ++line) {

@@ -19,6 +19,9 @@ struct Pieces {
 };
 
 Pieces PiecesSeen(const AttentionArgs& args, const AttentionSequence& sequence) {
+  if (args.chosen) {  // of one row
+    return {0, (args.chosen->counts[sequence.row_begin] + kPieceTokens - 1) / kPieceTokens};
+  }
   const KeySpan seen =
       HullOf(args.spans.subspan(static_cast<size_t>(sequence.row_begin), static_cast<size_t>(sequence.row_count)));
   if (seen.end == 0) return {};
@@ -39,6 +42,18 @@ void RunAttention(const AttentionArgs& args, ThreadPool& pool, const AttentionLe
   int64_t per_task = std::max(group, std::min(kLinesPerTask, lines / wanted) / group * group);
   if (lines / per_task < wanted) per_task = std::max<int64_t>(1, std::min(per_task, lines / wanted));
 
+  static thread_local std::vector<AttentionSequence> row_memory;
+  std::span<const AttentionSequence> sequences = args.sequences;
+  if (args.chosen) {
+    row_memory.clear();
+    for (const AttentionSequence& sequence : args.sequences) {
+      for (int64_t i = 0; i < sequence.row_count; ++i) {
+        row_memory.push_back({sequence.row_begin + i, 1, sequence.blocks});
+      }
+    }
+    sequences = row_memory;
+  }
+
   static thread_local std::vector<AttentionTask> task_memory;
   static thread_local std::vector<AttentionTask> merge_memory;
   static thread_local Scratch state_memory;
@@ -46,7 +61,7 @@ void RunAttention(const AttentionArgs& args, ThreadPool& pool, const AttentionLe
   std::vector<AttentionTask>& merges = merge_memory;
   tasks.clear();
   merges.clear();
-  for (const AttentionSequence& sequence : args.sequences) {
+  for (const AttentionSequence& sequence : sequences) {
     const Pieces pieces = PiecesSeen(args, sequence);
     const int64_t all = sequence.row_count * group;
     for (int64_t kv_head = 0; kv_head < layout.kv_heads; ++kv_head) {

@@ -29,6 +29,10 @@ template <const AttentionLeaves* kLeaves>
 void Attention(const AttentionArgs& args, ThreadPool& pool) {
   RunAttention(args, pool, *kLeaves);
 }
+template <const IndexScoresOfBlock* kScores>
+void ChooseKeys(const ChooseKeysArgs& args, ThreadPool& pool) {
+  RunChooseKeys(args, pool, *kScores);
+}
 
 #define GANNET_TABLE(name, target, suffix, runs_here)             \
   CpuTable {                                                      \
@@ -37,6 +41,7 @@ void Attention(const AttentionArgs& args, ThreadPool& pool) {
      Matmul<&target::kInt8Leaves##suffix, &target::kFloatLeaves>, \
      target::StoreKv,                                             \
      Attention<&target::kAttentionLeaves>,                        \
+     ChooseKeys<&target::kIndexScores>,                           \
      target::RmsNorm,                                             \
      target::Rope,                                                \
      target::GatedActivation},                                    \

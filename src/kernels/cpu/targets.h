@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cpu/attention_plan.h"
+#include "kernels/cpu/choose_plan.h"
 #include "kernels/cpu/matmul_leaves.h"
 #include "kernels/kernels.h"
 #include "kernels/roof.h"
@@ -22,6 +23,7 @@ struct RoofLoops {
   extern const Int8Leaves kInt8Leaves;                                     \
   extern const FloatLeaves kFloatLeaves;                                   \
   extern const AttentionLeaves kAttentionLeaves;                           \
+  extern const IndexScoresOfBlock kIndexScores;                            \
   extern const RoofLoops kRoofLoops;                                       \
   void StoreKv(const KvStoreArgs& args, ThreadPool& pool);                 \
   void RmsNorm(const RmsNormArgs& args, ThreadPool& pool);                 \

@@ -43,6 +43,26 @@ struct Address {  // of key and value elements of one kv head
   }
 };
 
+}  // namespace
+
+float ReadKey(const KvLayout& layout, const std::byte* block, int64_t head, int64_t dim, int64_t token) {
+  return Read(layout.type, block + Address{layout, head}.key(dim, token));
+}
+
+namespace {
+
+// The keys a row sees, in order.
+std::vector<int64_t> KeysOf(const AttentionArgs& args, int64_t row) {
+  if (args.chosen) {
+    const std::span<const int32_t> chosen = args.chosen->of(row);
+    return {chosen.begin(), chosen.end()};
+  }
+  std::vector<int64_t> keys;
+  const KeySpan span = args.spans[static_cast<size_t>(row)];
+  for (int64_t j = span.begin; j < span.end; ++j) keys.push_back(j);
+  return keys;
+}
+
 // Softmax states [maximum, sum, ..., values] of earlier keys and of these become one, here and there.
 void MergeCarry(float* state, double& largest, double& total, std::vector<double>& sums) {
   float* values = state + kCarryHeader;
@@ -62,7 +82,7 @@ void MergeCarry(float* state, double& largest, double& total, std::vector<double
 void AttendRow(const AttentionArgs& args, const AttentionSequence& sequence, int64_t row, int64_t head) {
   const KvLayout& layout = args.pages.layout;
   const Address at{layout, head / (args.query_heads / layout.kv_heads)};
-  const KeySpan span = args.spans[static_cast<size_t>(row)];
+  const std::vector<int64_t> keys = KeysOf(args, row);
   const float* q = args.q + row * args.q_stride + head * layout.key_dim;
   float* out = args.out + row * args.out_stride + head * layout.value_dim;
   const auto block_of = [&](int64_t position) {
@@ -71,7 +91,7 @@ void AttendRow(const AttentionArgs& args, const AttentionSequence& sequence, int
 
   std::vector<double> weights;
   double largest = -std::numeric_limits<double>::infinity();
-  for (int64_t j = span.begin; j < span.end; ++j) {
+  for (const int64_t j : keys) {
     double score = 0;
     for (int64_t d = 0; d < layout.key_dim; ++d) {
       score += static_cast<double>(q[d]) * Read(layout.type, block_of(j) + at.key(d, j % kBlockTokens));
@@ -84,9 +104,8 @@ void AttendRow(const AttentionArgs& args, const AttentionSequence& sequence, int
   std::vector<double> sums(static_cast<size_t>(layout.value_dim), 0.0);
   for (int64_t d = 0; d < layout.value_dim; ++d) {
     double& sum = sums[static_cast<size_t>(d)];
-    for (int64_t j = span.begin; j < span.end; ++j) {
-      sum +=
-          weights[static_cast<size_t>(j - span.begin)] * Read(layout.type, block_of(j) + at.value(d, j % kBlockTokens));
+    for (size_t i = 0; i < keys.size(); ++i) {
+      sum += weights[i] * Read(layout.type, block_of(keys[i]) + at.value(d, keys[i] % kBlockTokens));
     }
   }
   if (args.carry) {

@@ -12,9 +12,12 @@ std::unique_ptr<PackedMatrix> Pack(const Weight& weight, ThreadPool& pool);
 void Matmul(std::span<const MatmulArgs> jobs, ThreadPool& pool);
 void StoreKv(const KvStoreArgs& args, ThreadPool& pool);
 void Attention(const AttentionArgs& args, ThreadPool& pool);
+void ChooseKeys(const ChooseKeysArgs& args, ThreadPool& pool);
 void RmsNorm(const RmsNormArgs& args, ThreadPool& pool);
 void Rope(const RopeArgs& args, ThreadPool& pool);
 void GatedActivation(const GatedActivationArgs& args, ThreadPool& pool);
+// One element of a key in a block.
+float ReadKey(const KvLayout& layout, const std::byte* block, int64_t head, int64_t dim, int64_t token);
 }  // namespace reference
 
 }  // namespace gannet
