@@ -68,6 +68,22 @@ const PlannedTensor* PlannedAt(const std::vector<PlannedTensor>& plan, Slot slot
   return nullptr;
 }
 
+// Of draft heads that are not run nothing is needed; of those that are, only the copies are not.
+std::vector<TensorNames::Unused> UnusedOf(const ModelSpec& spec) {
+  std::vector<TensorNames::Unused> unused = spec.tensors.unused;
+  const TensorNames::Drafts& drafts = spec.tensors.drafts;
+  for (const std::string& owned : drafts.owned) {
+    if (spec.drafts.empty()) {
+      unused.push_back({owned, "a draft head (MTP), not run"});
+      continue;
+    }
+    for (const std::string& copy : drafts.copies) {
+      unused.push_back({owned + copy, "a draft head's copy of what the model has"});
+    }
+  }
+  return unused;
+}
+
 }  // namespace
 
 const BoundTensor* BoundTensors::Find(int layer, Slot slot, int index) const {
@@ -113,14 +129,15 @@ BoundTensors Bind(const ModelSpec& spec, const std::vector<PlannedTensor>& plan,
 
   std::vector<std::string> left_over;
   size_t inverse_frequencies = 0;
-  std::vector<size_t> unused(spec.tensors.unused.size(), 0);
+  const std::vector<TensorNames::Unused> known_unused = UnusedOf(spec);
+  std::vector<size_t> unused(known_unused.size(), 0);
   for (const auto& [name, stored] : checkpoint.tensors()) {
     if (used.contains(name)) continue;
     const std::string& found = name;  // clang 14: a lambda captures no structured binding
-    const auto known = std::ranges::find_if(spec.tensors.unused,
-                                            [&](const TensorNames::Unused& u) { return found.starts_with(u.prefix); });
-    if (known != spec.tensors.unused.end()) {
-      ++unused[static_cast<size_t>(known - spec.tensors.unused.begin())];
+    const auto known =
+        std::ranges::find_if(known_unused, [&](const TensorNames::Unused& u) { return found.starts_with(u.prefix); });
+    if (known != known_unused.end()) {
+      ++unused[static_cast<size_t>(known - known_unused.begin())];
       continue;
     }
     if (!checkpoint.is_gguf() && name.ends_with(".rotary_emb.inv_freq")) {
@@ -154,7 +171,7 @@ BoundTensors Bind(const ModelSpec& spec, const std::vector<PlannedTensor>& plan,
   }
   for (size_t i = 0; i < unused.size(); ++i) {
     if (unused[i] == 0) continue;
-    const TensorNames::Unused& known = spec.tensors.unused[i];
+    const TensorNames::Unused& known = known_unused[i];
     bound.notices_.push_back(fmt::format("{} tensors {}*: {}", unused[i], known.prefix, known.reason));
   }
   return bound;

@@ -17,7 +17,8 @@ using Names = TensorNames;
 
 class Planner {
  public:
-  Planner(const ModelSpec& spec, NameStyle style) : hidden(spec.hidden), names(spec.tensors), style_(style) {}
+  Planner(const ModelSpec& spec, NameStyle style)
+      : hidden(spec.hidden), names(spec.tensors), layers_(static_cast<int>(spec.layers.size())), style_(style) {}
 
   // A tensor of its own, [rows, cols].
   void Matrix(int layer, Slot slot, int64_t rows, int64_t cols) { View(layer, slot, {rows, cols}, rows, cols, 0); }
@@ -55,16 +56,30 @@ class Planner {
   const Names& names;
 
  private:
+  static void Fill(std::string& name, int number) {
+    if (const size_t at = name.find("{}"); at != std::string::npos) name.replace(at, 2, std::to_string(number));
+  }
+
   std::string Name(int layer, Slot slot, int index) const {
     const bool hugging_face = style_ == NameStyle::kHuggingFace;
     const SlotNames& usual = NamesOf(slot);
     std::string name(hugging_face ? usual.hugging_face : usual.gguf);
     if (const auto own = names.names.find(slot); own != names.names.end()) name = own->second;
-    if (const size_t at = name.find("{}"); at != std::string::npos) name.replace(at, 2, std::to_string(index));
-    if (layer < 0) return name;
-    return fmt::format("{}{}.{}", hugging_face ? "model.layers." : "blk.", layer, name);
+    std::string prefix = fmt::format("{}{}.", hugging_face ? "model.layers." : "blk.", layer);
+    if (layer >= layers_) {
+      if (!names.drafts.prefix.empty()) prefix = names.drafts.prefix;
+      Fill(prefix, layer - layers_);
+      if (const auto own = names.drafts.names.find(slot); own != names.drafts.names.end()) {
+        name = own->second;
+        if (name.find("{}") != std::string::npos) prefix.clear();
+        Fill(name, layer - layers_);
+      }
+    }
+    Fill(name, index);
+    return layer < 0 ? name : prefix + name;
   }
 
+  int layers_;
   NameStyle style_;
   std::vector<PlannedTensor> plan_;
 };
@@ -255,8 +270,8 @@ std::vector<PlannedTensor> PlanTensors(const ModelSpec& spec, NameStyle style) {
   planner.Vector(-1, Slot::kFinalNorm, spec.hidden);
   if (!spec.tied_embeddings) planner.Matrix(-1, Slot::kLmHead, spec.vocab, spec.hidden);
   if (spec.lm_head_bias) planner.Vector(-1, Slot::kLmHeadBias, spec.vocab);
-  for (int layer = 0; layer < static_cast<int>(spec.layers.size()); ++layer) {
-    const LayerSpec& l = spec.layers[static_cast<size_t>(layer)];
+  for (int layer = 0; layer < spec.all_layers(); ++layer) {
+    const LayerSpec& l = spec.layer(layer);
     std::visit(Overloaded{[&](const PreNormResidual&) {
                  planner.Vector(layer, Slot::kMixerNorm, spec.hidden);
                  planner.Vector(layer, Slot::kFfnNorm, spec.hidden);
@@ -264,6 +279,15 @@ std::vector<PlannedTensor> PlanTensors(const ModelSpec& spec, NameStyle style) {
                l.residual);
     std::visit([&](const auto& mixer) { PlanMixer(layer, mixer, planner); }, l.mixer);
     std::visit([&](const auto& ffn) { PlanFfn(layer, ffn, planner); }, l.ffn);
+  }
+  for (int i = 0; i < static_cast<int>(spec.drafts.size()); ++i) {
+    const DraftHead& head = spec.drafts[static_cast<size_t>(i)];
+    const int layer = static_cast<int>(spec.layers.size()) + i;
+    planner.Vector(layer, Slot::kDraftEmbeddingNorm, spec.hidden);
+    planner.Vector(layer, Slot::kDraftHiddenNorm, spec.hidden);
+    planner.Matrix(layer, Slot::kDraftProjection, spec.hidden, 2 * spec.hidden);
+    if (head.norms_output) planner.Vector(layer, Slot::kDraftNorm, spec.hidden);
+    if (head.own_lm_head) planner.Matrix(layer, Slot::kDraftLmHead, spec.vocab, spec.hidden);
   }
   return planner.Take();
 }

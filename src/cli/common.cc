@@ -43,7 +43,7 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
   command.add_option("--memory-limit", flags.memory_limit, "most memory for weights, workspace and cache (8G, 512M)");
 }
 
-std::unique_ptr<Model> LoadModel(const RunFlags& flags, int64_t max_step_rows) {
+std::unique_ptr<Model> LoadModel(const RunFlags& flags, int64_t max_step_rows, bool drafts) {
   ModelOptions options;
   options.kernels = flags.kernels;
   options.threads = flags.threads;
@@ -51,6 +51,7 @@ std::unique_ptr<Model> LoadModel(const RunFlags& flags, int64_t max_step_rows) {
   options.overrides = flags.overrides;
   if (!flags.memory_limit.empty()) options.memory_limit = ParseBytes(flags.memory_limit);
   if (max_step_rows > 0) options.max_step_rows = max_step_rows;
+  options.drafts = drafts;
   const bool terminal = isatty(STDERR_FILENO) != 0;
   const auto begin = std::chrono::steady_clock::now();
   auto shown = begin;

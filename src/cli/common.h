@@ -32,8 +32,9 @@ struct RunFlags {
 void AddModelArgument(CLI::App& command, std::string& model);
 void AddRunFlags(CLI::App& command, RunFlags& flags);
 
-// Loads with progress on stderr when it takes more than a second. `max_step_rows` 0: the default.
-std::unique_ptr<Model> LoadModel(const RunFlags& flags, int64_t max_step_rows = 0);
+// Loads with progress on stderr when it takes more than a second. `max_step_rows` 0: the default. `drafts`: with
+// the draft heads.
+std::unique_ptr<Model> LoadModel(const RunFlags& flags, int64_t max_step_rows = 0, bool drafts = false);
 
 // "1,2,3" -> ids; throws UsageError.
 std::vector<TokenId> ParseIds(const std::string& text);

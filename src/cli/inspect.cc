@@ -47,6 +47,7 @@ struct DtypeCount {
 // What was found out; text and JSON are two ways to print it.
 struct Findings {
   ResolvedModel model;
+  ModelSpec running;  // the same without draft heads: what follows is of it
   NameStyle style = NameStyle::kHuggingFace;
   std::vector<PlannedTensor> plan;
   std::vector<FileTensor> tensors;
@@ -83,7 +84,7 @@ ModelSource SourceOfFile(const fs::path& path, std::vector<std::string> override
 void CountDtypes(const Checkpoint& checkpoint, Findings& findings, const std::string& kernel_name) {
   const Kernels* kernels = FindKernels(kernel_name);
   if (!kernels) throw UsageError(fmt::format("--kernels has no table '{}' that this machine runs", kernel_name));
-  const BoundTensors bound = Bind(findings.model.spec, findings.plan, checkpoint);
+  const BoundTensors bound = Bind(findings.running, findings.plan, checkpoint);
   std::map<std::string, const Weight*> smallest;  // of each dtype
   for (const std::string& notice : bound.notices()) findings.model.notices.push_back(notice);
   std::set<std::string_view> read;
@@ -135,7 +136,8 @@ Findings Inspect(const InspectFlags& flags) {
     source = SourceOf(*checkpoint, flags.overrides);
   }
   findings.model = ResolveModel(source);
-  const ModelSpec& spec = findings.model.spec;
+  findings.running = WithoutDrafts(findings.model.spec);
+  const ModelSpec& spec = findings.running;
   findings.style = source.dialect == Dialect::kGguf ? NameStyle::kGguf : NameStyle::kHuggingFace;
   findings.plan = PlanTensors(spec, findings.style);
   findings.tensors = FileTensors(findings.plan);
@@ -210,6 +212,13 @@ Json SpecJson(const ModelSpec& spec) {
     layers.Append(std::move(layer));
   }
   json.Set("layers", std::move(layers));
+  Json drafts(Json::Array{});
+  for (const DraftHead& head : spec.drafts) {
+    Json one;
+    for (const auto& [part, words] : DescribeDraft(head)) one.Set(part, words);
+    drafts.Append(std::move(one));
+  }
+  json.Set("drafts", std::move(drafts));
   return json;
 }
 
@@ -250,7 +259,7 @@ void PrintJson(const Findings& findings) {
   json.Set("available_kernels", std::move(available));
   json.Set("tensors", std::ssize(findings.tensors));
   json.Set("parameters", findings.parameters());
-  json.Set("draft_layers", findings.model.spec.draft_layers);
+  json.Set("draft_heads", std::ssize(findings.model.spec.drafts));
   json.Set("unread_tensors", findings.unread.tensors);
   json.Set("unread_bytes", findings.unread.bytes);
   json.Set("weight_bytes", findings.weight_bytes);

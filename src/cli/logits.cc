@@ -18,6 +18,7 @@ struct LogitsFlags {
   std::string ids;
   int64_t chunk = 0;
   int64_t prompt = 0;
+  int64_t head = -1;  // draft head; -1: the model itself
   std::string out;
 };
 
@@ -26,26 +27,48 @@ int Logits(const LogitsFlags& flags) {
   if (ids.empty()) throw UsageError("--ids is empty");
   const int64_t count = static_cast<int64_t>(ids.size());
   const int64_t chunk = std::min(flags.chunk > 0 ? flags.chunk : 512, count);
-  const std::unique_ptr<Model> model = LoadModel(flags.run, chunk);
+  const std::unique_ptr<Model> model = LoadModel(flags.run, chunk, /*drafts=*/flags.head >= 0);
   const int64_t vocab = model->spec().vocab;
   for (const TokenId id : ids) {
     if (id < 0 || id >= vocab) throw UsageError(fmt::format("--ids holds {}, but the vocabulary has {}", id, vocab));
   }
+  const int64_t heads = static_cast<int64_t>(model->spec().drafts.size());
+  if (flags.head >= heads) {
+    throw UsageError(heads == 0
+                         ? "--mtp: the configuration of this model names no draft head"
+                         : fmt::format("--mtp={}, but the model's draft heads are 0 to {}", flags.head, heads - 1));
+  }
+  const int64_t ahead = flags.head + 1;  // tokens that a head sees beyond its row
+  if (count <= ahead) throw UsageError(fmt::format("--mtp={} needs at least {} ids", flags.head, ahead + 1));
   KvCache cache(model->kv_plan(), {.tokens = count, .running = 1, .step_tokens = chunk, .prefix_cache = false});
   const std::unique_ptr<KvSequence> sequence = cache.Open(ids);
+  const int64_t prompt_rows = flags.prompt > 0 ? flags.prompt : count;
   BatchBuilder builder(model->kv_plan());
   std::vector<float> rows;
-  rows.reserve(static_cast<size_t>(count * vocab));
+  rows.reserve(static_cast<size_t>((count - ahead) * vocab));
   for (int64_t first = 0; first < count; first += chunk) {
     const std::span<const TokenId> tokens(ids.data() + first, static_cast<size_t>(std::min(chunk, count - first)));
     if (!cache.Append(*sequence, tokens)) throw std::runtime_error("the cache is too small for these ids");
     builder.Clear();
-    builder.Add(*sequence, first, tokens, flags.prompt > 0 ? flags.prompt : count, WantLogits::kAll);
-    const std::span<const float> logits = model->Forward(builder.batch(), cache);
+    builder.Add(*sequence, first, tokens, prompt_rows, WantLogits::kAll);
+    std::span<const float> logits = model->Forward(builder.batch(), cache);
+    const std::vector<float> of_model(model->hidden().begin(), model->hidden().end());
+    std::vector<float> hidden = of_model;
+    for (int64_t head = 0; head <= flags.head; ++head) {
+      const int64_t count_here = std::clamp<int64_t>(count - head - 1 - first, 0, static_cast<int64_t>(tokens.size()));
+      const std::vector<float>& taken = model->spec().drafts[static_cast<size_t>(head)].chained ? hidden : of_model;
+      builder.Clear();
+      builder.Add(*sequence, first,
+                  std::span(ids).subspan(static_cast<size_t>(first + head + 1), static_cast<size_t>(count_here)),
+                  prompt_rows, WantLogits::kAll);
+      logits = model->ForwardDraft(static_cast<size_t>(head), builder.batch(), cache,
+                                   std::span(taken).first(static_cast<size_t>(count_here * model->spec().hidden)));
+      hidden.assign(model->hidden().begin(), model->hidden().end());
+    }
     rows.insert(rows.end(), logits.begin(), logits.end());
     cache.Commit(*sequence, sequence->length());
   }
-  const std::array<int64_t, 2> shape = {count, vocab};
+  const std::array<int64_t, 2> shape = {count - ahead, vocab};
   WriteNpy(flags.out, shape, rows);
   return 0;
 }
@@ -62,6 +85,11 @@ void AddLogits(CLI::App& app, int& exit_code) {
       ->add_option("--prompt", flags->prompt,
                    "how many of the ids are prompt (default: all); the rows after them are computed as generated ones")
       ->check(CLI::Range(1, 1 << 30));
+  command
+      ->add_option("--mtp", flags->head,
+                   "of the draft head instead: row i drafts token i + 2; --mtp N: of head N, token i + 2 + N")
+      ->expected(0, 1)
+      ->check(CLI::Range(0, 64));
   command->add_option("--out", flags->out, "the .npy file, - for stdout")->required();
   command->callback([flags, &exit_code] { exit_code = Logits(*flags); });
 }

@@ -11,6 +11,7 @@
 #include "checkpoint/tensor_plan.h"
 #include "engine/model_source.h"
 #include "engine/weight_loader.h"
+#include "layers/row_ops.h"
 #include "layers/workspace_plan.h"
 #include "models/registry.h"
 #include "spec/visit.h"
@@ -43,7 +44,7 @@ std::unique_ptr<Model> Model::Load(const std::filesystem::path& path, const Mode
   const Checkpoint& checkpoint = *model->checkpoint_;
   ResolvedModel resolved = ResolveModel(SourceOf(checkpoint, options.overrides));
   for (const std::string& notice : resolved.notices) Log().info("{}", notice);
-  model->spec_ = std::move(resolved.spec);
+  model->spec_ = options.drafts ? std::move(resolved.spec) : WithoutDrafts(std::move(resolved.spec));
   model->kv_plan_ = PlanKv(model->spec_, options.kv_type);
   model->max_step_rows_ = options.max_step_rows;
   const int threads = options.threads > 0 ? options.threads : ThisMachine().cores;
@@ -75,25 +76,7 @@ void Model::LoadWeights(const ModelOptions& options) {
   memory_left_ = limit - needed;
 
   WeightLoader loader(tensors, checkpoint_->total_bytes(), *kernels_, *pool_, options.progress);
-  for (size_t i = 0; i < spec_.layers.size(); ++i) {
-    const int index = static_cast<int>(i);
-    DecoderLayer layer;
-    layer.spec = spec_.layers[i];
-    layer.mixer = std::visit([&](const auto& mixer) { return loader.Mixer(index, mixer); }, layer.spec.mixer);
-    layer.ffn = std::visit([&](const auto& ffn) { return loader.Ffn(index, ffn); }, layer.spec.ffn);
-    layer.mixer_norm = loader.Norm(index, Slot::kMixerNorm, layer.spec.norm);
-    layer.ffn_norm = loader.Norm(index, Slot::kFfnNorm, layer.spec.norm);
-    const auto place = [&](KvRole role, const RopeSpec* rope, DecoderLayer::Place& at) {
-      at.kv = kv_plan_.Find(index, role).value_or(KvPlan::Place{});
-      if (!rope) return;
-      const auto known = std::ranges::find(ropes_, *rope, &RopeTable::spec);
-      at.rope = static_cast<size_t>(known - ropes_.begin());
-      if (known == ropes_.end()) ropes_.emplace_back(*rope, loader.OptionalVector(-1, Slot::kRopeDivisors));
-    };
-    place(KvRole::kAttention, RopeOf(layer.spec.mixer), layer.keys);
-    if (const RopeSpec* rope = IndexRopeOf(layer.spec.mixer)) place(KvRole::kIndex, rope, layer.index);
-    layers_.push_back(std::move(layer));
-  }
+  for (int i = 0; i < static_cast<int>(spec_.layers.size()); ++i) layers_.push_back(LoadLayer(i, loader));
   final_norm_ = loader.Norm(-1, Slot::kFinalNorm, spec_.final_norm);
   const BoundTensor& embedding = tensors.Get(-1, Slot::kEmbedding);
   embedding_ = embedding.weight;
@@ -101,6 +84,16 @@ void Model::LoadWeights(const ModelOptions& options) {
   lm_head_.bias = loader.OptionalVector(-1, Slot::kLmHeadBias);
   bytes_per_token_ = loader.bytes_per_token();
   operations_per_token_ = loader.operations_per_token();
+  for (int i = static_cast<int>(layers_.size()); i < spec_.all_layers(); ++i) {
+    DraftLayer& draft = drafts_.emplace_back();
+    draft.spec = spec_.drafts[drafts_.size() - 1];
+    draft.embedding_norm = loader.Norm(i, Slot::kDraftEmbeddingNorm, draft.spec.norm);
+    draft.hidden_norm = loader.Norm(i, Slot::kDraftHiddenNorm, draft.spec.norm);
+    draft.projection = loader.Matrix(i, Slot::kDraftProjection);
+    draft.layer = LoadLayer(i, loader);
+    draft.norm = loader.Norm(i, Slot::kDraftNorm, draft.spec.norm);
+    if (draft.spec.own_lm_head) draft.lm_head = loader.Matrix(i, Slot::kDraftLmHead);
+  }
   weight_bytes_ = loader.bytes() + (spec_.tied_embeddings ? 0 : embedding_.bytes());
   copies_ = loader.TakeCopies();
   buffers_.chosen_keys.resize(static_cast<size_t>(widths.chosen_keys * rows));
@@ -108,23 +101,68 @@ void Model::LoadWeights(const ModelOptions& options) {
   for (size_t i = 0; i < kAreas; ++i) buffers_.areas[i] = FloatBuffer(widths.floats(static_cast<Area>(i), rows));
 }
 
-std::span<const float> Model::Forward(Batch& batch, const KvCache& cache) {
+DecoderLayer Model::LoadLayer(int index, WeightLoader& loader) {
+  DecoderLayer layer;
+  layer.spec = spec_.layer(index);
+  layer.mixer = std::visit([&](const auto& mixer) { return loader.Mixer(index, mixer); }, layer.spec.mixer);
+  layer.ffn = std::visit([&](const auto& ffn) { return loader.Ffn(index, ffn); }, layer.spec.ffn);
+  layer.mixer_norm = loader.Norm(index, Slot::kMixerNorm, layer.spec.norm);
+  layer.ffn_norm = loader.Norm(index, Slot::kFfnNorm, layer.spec.norm);
+  const auto place = [&](KvRole role, const RopeSpec* rope, DecoderLayer::Place& at) {
+    at.kv = kv_plan_.Find(index, role).value_or(KvPlan::Place{});
+    if (!rope) return;
+    const auto known = std::ranges::find(ropes_, *rope, &RopeTable::spec);
+    at.rope = static_cast<size_t>(known - ropes_.begin());
+    if (known == ropes_.end()) ropes_.emplace_back(*rope, loader.OptionalVector(-1, Slot::kRopeDivisors));
+  };
+  place(KvRole::kAttention, RopeOf(layer.spec.mixer), layer.keys);
+  if (const RopeSpec* rope = IndexRopeOf(layer.spec.mixer)) place(KvRole::kIndex, rope, layer.index);
+  return layer;
+}
+
+StepContext Model::Begin(Batch& batch) {
   const int64_t rows = batch.rows();
   GANNET_ASSERT(rows <= max_step_rows_, "a step has more rows than the workspace");
   for (FloatBuffer& area : buffers_.areas) area.Poison();
-  if (rows == 0) return {};
   for (int64_t row = 0; row < rows; ++row) {
     embedding_.dequantize_row(embedding_, batch.tokens[static_cast<size_t>(row)],
                               buffers_[Area::kHidden] + row * spec_.hidden);
   }
   batch.ropes.resize(ropes_.size());
   for (size_t i = 0; i < ropes_.size(); ++i) ropes_[i].Fill(batch.positions, batch.ropes[i]);
+  hidden_rows_ = static_cast<size_t>(rows * spec_.hidden);
+  return {*kernels_, *pool_, batch, buffers_};
+}
 
-  const StepContext step{*kernels_, *pool_, batch, buffers_};
-  for (const DecoderLayer& layer : layers_) {
-    layer.Forward(step, cache);
+std::span<const float> Model::Forward(Batch& batch, const KvCache& cache) {
+  const StepContext step = Begin(batch);
+  if (batch.rows() == 0) return {};
+  for (const DecoderLayer& layer : layers_) layer.Forward(step, cache);
+  return Logits(batch, final_norm_, spec_.final_norm, lm_head_);
+}
+
+std::span<const float> Model::ForwardDraft(size_t head, Batch& batch, const KvCache& cache,
+                                           std::span<const float> hidden) {
+  const DraftLayer& draft = drafts_[head];
+  const bool of_model = head == 0 || !draft.spec.chained;
+  const std::vector<float>& norm = of_model ? final_norm_ : drafts_[head - 1].norm;
+  const RmsNormSpec& norm_spec = of_model ? spec_.final_norm : drafts_[head - 1].spec.norm;
+  GANNET_ASSERT(hidden.size() == static_cast<size_t>(batch.rows() * spec_.hidden), "a hidden state for every row");
+  if (draft_hidden_.size() < static_cast<int64_t>(hidden.size()))
+    draft_hidden_ = FloatBuffer(max_step_rows_ * spec_.hidden);
+  std::ranges::copy(hidden, draft_hidden_.data());  // before Begin: it may be the stream of the last pass
+  const StepContext step = Begin(batch);
+  if (batch.rows() == 0) return {};
+  if (draft.spec.normed && !norm.empty()) {
+    Normalize(step, norm_spec, norm, draft_hidden_.data(), spec_.hidden, draft_hidden_.data(), spec_.hidden);
   }
+  draft.Forward(step, cache, draft_hidden_.data());
+  return Logits(batch, draft.norm, draft.spec.norm, draft.lm_head.weight ? draft.lm_head : lm_head_);
+}
 
+// Logits of the rows wanted; without a norm, of the rows as they are.
+std::span<const float> Model::Logits(const Batch& batch, const std::vector<float>& norm, const RmsNormSpec& norm_spec,
+                                     const Linear& lm_head) {
   const int64_t wanted = static_cast<int64_t>(batch.logits_rows.size());
   if (logits_.size() < wanted * spec_.vocab) {
     logits_rows_ = FloatBuffer(wanted * spec_.hidden);
@@ -135,17 +173,19 @@ std::span<const float> Model::Forward(Batch& batch, const KvCache& cache) {
                 logits_rows_.data() + i * spec_.hidden);
   }
   if (wanted == 0) return {};
-  kernels_->rms_norm({.x = logits_rows_.data(),
-                      .x_stride = spec_.hidden,
-                      .out = logits_rows_.data(),
-                      .out_stride = spec_.hidden,
-                      .rows = wanted,
-                      .groups = 1,
-                      .dim = spec_.hidden,
-                      .weight = final_norm_.data(),
-                      .epsilon = static_cast<float>(spec_.final_norm.epsilon)},
-                     *pool_);
-  const MatmulTarget target[] = {lm_head_.To(logits_.data(), spec_.vocab)};
+  if (!norm.empty()) {
+    kernels_->rms_norm({.x = logits_rows_.data(),
+                        .x_stride = spec_.hidden,
+                        .out = logits_rows_.data(),
+                        .out_stride = spec_.hidden,
+                        .rows = wanted,
+                        .groups = 1,
+                        .dim = spec_.hidden,
+                        .weight = norm.data(),
+                        .epsilon = static_cast<float>(norm_spec.epsilon)},
+                       *pool_);
+  }
+  const MatmulTarget target[] = {lm_head.To(logits_.data(), spec_.vocab)};
   const MatmulArgs job{logits_rows_.data(), spec_.hidden, wanted, spec_.hidden, target, {}};
   kernels_->matmul({&job, 1}, *pool_);
   return {logits_.data(), static_cast<size_t>(wanted * spec_.vocab)};

@@ -19,6 +19,8 @@
 
 namespace gannet {
 
+class WeightLoader;
+
 struct ModelOptions {
   std::string kernels = "auto";  // name of a kernel table
   int threads = 0;               // 0: one for each core
@@ -26,6 +28,7 @@ struct ModelOptions {
   std::vector<std::string> overrides = {};  // "key=value" on the configuration
   int64_t memory_limit = 0;                 // bytes; 0: what the machine has available
   int64_t max_step_rows = 512;
+  bool drafts = false;  // load the draft heads too
   // Called while weights are made ready, at most a few times a second: bytes done, bytes in all.
   std::function<void(int64_t, int64_t)> progress = {};
 };
@@ -50,10 +53,21 @@ class Model {
   // Computes the rows (at most max_step_rows; none is fine), writes their keys and values into `cache`, and returns the
   // logits [batch.logits_rows.size(), vocab], valid until the next call. Fills batch.ropes.
   std::span<const float> Forward(Batch& batch, const KvCache& cache);
+  // The residual stream of the last pass, [rows, hidden], before the final norm (of a head: before its own); valid
+  // until the next pass.
+  std::span<const float> hidden() const { return {buffers_[Area::kHidden], hidden_rows_}; }
+  // The same as Forward for draft head `head`: `batch` has the positions that `hidden` [rows, hidden] belongs to, with
+  // the tokens `head` + 1 places further on. `hidden` is the model's, or of a chained head the one of the head before
+  // it, as hidden() gave it.
+  std::span<const float> ForwardDraft(size_t head, Batch& batch, const KvCache& cache, std::span<const float> hidden);
 
  private:
   Model() = default;
   void LoadWeights(const ModelOptions& options);
+  DecoderLayer LoadLayer(int index, WeightLoader& loader);
+  StepContext Begin(Batch& batch);
+  std::span<const float> Logits(const Batch& batch, const std::vector<float>& norm, const RmsNormSpec& norm_spec,
+                                const Linear& lm_head);
 
   std::shared_ptr<const Checkpoint> checkpoint_;  // keeps the mapping; the embedding is read in place
   ModelSpec spec_;
@@ -69,13 +83,16 @@ class Model {
 
   Weight embedding_;
   std::vector<DecoderLayer> layers_;
+  std::vector<DraftLayer> drafts_;
   std::vector<float> final_norm_;
   Linear lm_head_;
   std::vector<RopeTable> ropes_;
   std::vector<std::unique_ptr<float[]>> copies_;  // what packed weights look at outside the file
   Buffers buffers_;
-  FloatBuffer logits_rows_;  // [rows wanted, hidden]
-  FloatBuffer logits_;       // [rows wanted, vocab]
+  size_t hidden_rows_ = 0;    // floats of hidden()
+  FloatBuffer draft_hidden_;  // [rows, hidden]: what a head takes in
+  FloatBuffer logits_rows_;   // [rows wanted, hidden]
+  FloatBuffer logits_;        // [rows wanted, vocab]
 };
 
 }  // namespace gannet

@@ -48,7 +48,7 @@ KvPlan PlanKv(const ModelSpec& spec, KvType type) {
     }
     plan.groups.push_back({role, layout, window, {layer}});
   };
-  for (int layer = 0; layer < static_cast<int>(spec.layers.size()); ++layer) {
+  for (int layer = 0; layer < spec.all_layers(); ++layer) {
     std::visit(
         Overloaded{
             [&](const GroupedAttention& mixer) {
@@ -60,7 +60,7 @@ KvPlan PlanKv(const ModelSpec& spec, KvType type) {
               if (!mixer.sparse || !mixer.sparse->indexer) return;
               add(layer, KvRole::kIndex, {1, mixer.sparse->indexer->dim, 0, type, /*latent=*/true}, std::nullopt);
             }},
-        spec.layers[static_cast<size_t>(layer)].mixer);
+        spec.layer(layer).mixer);
   }
   return plan;
 }

@@ -20,7 +20,7 @@ struct KvGroup {
   KvRole role = KvRole::kAttention;
   KvLayout layout;
   std::optional<int64_t> window;  // tokens; without it every token is kept
-  std::vector<int> layers;        // indices into ModelSpec::layers, ascending
+  std::vector<int> layers;        // as ModelSpec::layer counts them, ascending
   // Bytes one block of kBlockTokens tokens takes in all layers of the group.
   int64_t block_bytes() const { return static_cast<int64_t>(layers.size()) * layout.block_bytes(); }
 };

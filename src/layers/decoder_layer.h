@@ -105,4 +105,18 @@ struct DecoderLayer {
   void Forward(const StepContext& step, const KvCache& cache) const;
 };
 
+// A draft head with what it owns; embedding and, unless lm_head has a weight, lm_head are the model's.
+struct DraftLayer {
+  DraftHead spec;
+  std::vector<float> embedding_norm, hidden_norm;  // [hidden]
+  Linear projection;
+  DecoderLayer layer;
+  std::vector<float> norm;  // [hidden], empty without
+  Linear lm_head;
+
+  // `hidden`, dense rows of the step, as the head takes it in; Area::kHidden holds the embeddings of the rows' tokens.
+  // Leaves there what the layer makes, before the head's norm.
+  void Forward(const StepContext& step, const KvCache& cache, const float* hidden) const;
+};
+
 }  // namespace gannet

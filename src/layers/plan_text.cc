@@ -7,9 +7,16 @@
 namespace gannet {
 
 PlanTexts DescribePlans(const ModelSpec& spec, NameStyle style) {
-  return {.spec = Describe(spec) + "workspace: " + Describe(PlanWorkspace(spec)),
-          .kv = Describe(PlanKv(spec, KvType::kBF16)),
-          .tensors = Describe(PlanTensors(spec, style))};
+  const ModelSpec running = WithoutDrafts(spec);
+  PlanTexts texts{.spec = Describe(spec) + "workspace: " + Describe(PlanWorkspace(running)),
+                  .kv = Describe(PlanKv(running, KvType::kBF16)),
+                  .tensors = Describe(PlanTensors(running, style))};
+  if (spec.drafts.empty()) return texts;
+  texts.kv += "with draft heads: " + Describe(PlanKv(spec, KvType::kBF16));
+  std::vector<PlannedTensor> of_drafts = PlanTensors(spec, style);
+  std::erase_if(of_drafts, [&](const PlannedTensor& tensor) { return tensor.layer < std::ssize(spec.layers); });
+  texts.tensors += "draft heads: " + Describe(of_drafts);
+  return texts;
 }
 
 }  // namespace gannet

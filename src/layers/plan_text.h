@@ -10,8 +10,8 @@ namespace gannet {
 
 struct PlanTexts {
   std::string spec;     // spec.txt: the spec, then the workspace
-  std::string kv;       // kv.txt: the cache, in bf16
-  std::string tensors;  // tensors.txt
+  std::string kv;       // kv.txt: the cache, in bf16; once more with draft heads if there are any
+  std::string tensors;  // tensors.txt; those of draft heads apart
 };
 PlanTexts DescribePlans(const ModelSpec& spec, NameStyle style);
 

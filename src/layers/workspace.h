@@ -60,6 +60,7 @@ enum class Area {
   kIndexQ,        // indexer heads * dim
   kIndexK,        // indexer dim
   kIndexWeights,  // indexer heads
+  kDraftInput,    // 2 * hidden: embedding and hidden state of a draft head
   kPieceLatents,  // of a token of a piece: latent + rope
   kPieceKeys,     // of a token of a piece: heads * key width
   kPieceValues,   // of a token of a piece: heads * value width
@@ -75,6 +76,7 @@ struct Buffers {
   std::vector<int32_t> chosen_keys;
   std::vector<int32_t> chosen_counts;  // [rows]
   float* operator[](Area area) { return areas[static_cast<size_t>(area)].data(); }
+  const float* operator[](Area area) const { return areas[static_cast<size_t>(area)].data(); }
 };
 
 }  // namespace gannet

@@ -10,11 +10,13 @@
 namespace gannet {
 namespace {
 
-constexpr std::array<std::string_view, kAreas> kNames = {
-    "hidden",      "normed",       "q",          "k",       "v",        "q down",        "absorbed",
-    "latent out",  "attention",    "gate",       "carry",   "ffn gate", "ffn up",        "router",
-    "expert gate", "expert up",    "expert out", "index q", "index k",  "index weights", "piece latents",
-    "piece keys",  "piece values", "piece pages"};
+constexpr std::array<std::string_view, kAreas> kNames = {"hidden",      "normed",        "q",           "k",
+                                                         "v",           "q down",        "absorbed",    "latent out",
+                                                         "attention",   "gate",          "carry",       "ffn gate",
+                                                         "ffn up",      "router",        "expert gate", "expert up",
+                                                         "expert out",  "index q",       "index k",     "index weights",
+                                                         "draft input", "piece latents", "piece keys",  "piece values",
+                                                         "piece pages"};
 
 Area AreaAt(size_t i) { return static_cast<Area>(i); }
 
@@ -89,7 +91,9 @@ WorkspacePlan PlanWorkspace(const ModelSpec& spec) {
   widths.Need(Area::kHidden, spec.hidden);
   widths.Need(Area::kNormed, spec.hidden);
   plan.logits = spec.vocab;
-  for (const LayerSpec& layer : spec.layers) {
+  if (!spec.drafts.empty()) widths.Need(Area::kDraftInput, 2 * spec.hidden);
+  for (int i = 0; i < spec.all_layers(); ++i) {
+    const LayerSpec& layer = spec.layer(i);
     std::visit([&](const auto& mixer) { Need(mixer, widths); }, layer.mixer);
     if (const auto* latent = std::get_if<LatentAttention>(&layer.mixer)) NeedIndexer(*latent, plan, widths);
     std::visit(Overloaded{[&](const DenseFfn& ffn) { Need(ffn, widths); },

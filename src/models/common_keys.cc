@@ -43,8 +43,10 @@ ModelFrame ReadHfFrame(ConfigReader& reader, std::string_view model_type) {
   return frame;
 }
 
-void LeaveDraftHead(ModelFrame& frame, std::string prefix) {
-  frame.spec.tensors.unused.push_back({std::move(prefix), "a draft head (MTP), which nothing runs yet"});
+void AddDrafts(ModelFrame& frame, const Mixer& mixer, const Ffn& ffn) {
+  for (int64_t i = 0; i < frame.draft_count; ++i) {
+    frame.spec.drafts.push_back({.layer = {mixer, ffn, PreNormResidual{}, frame.norm}, .norm = frame.norm});
+  }
 }
 
 void AddLayers(ModelFrame& frame, const std::vector<Mixer>& mixers, const std::vector<Ffn>& ffns) {
@@ -70,7 +72,7 @@ template <typename T>
 std::vector<T> ForEachLayer(const ConfigReader& reader, std::string_view key, std::vector<T> list,
                             const ModelFrame& frame) {
   const auto size = static_cast<int64_t>(list.size());
-  if (size != frame.layer_count && size != frame.layer_count + frame.spec.draft_layers) {
+  if (size != frame.layer_count && size != frame.layer_count + frame.draft_count) {
     reader.Fail(key, fmt::format("has {} entries for {} layers", list.size(), frame.layer_count));
   }
   list.resize(static_cast<size_t>(frame.layer_count));

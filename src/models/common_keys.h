@@ -16,6 +16,7 @@ namespace gannet {
 struct ModelFrame {
   ModelSpec spec;
   int64_t layer_count = 0;
+  int64_t draft_count = 0;  // heads behind the layers
   RmsNormSpec norm;
 };
 
@@ -24,13 +25,13 @@ struct ModelFrame {
 ModelFrame ReadHfFrame(ConfigReader& reader, std::string_view model_type);
 // The keys that say nothing of the maths, and why.
 void IgnoreHousekeeping(ConfigReader& reader);
-// Tensors of a draft head (MTP), by the start of their names: they may be there and are not read.
-void LeaveDraftHead(ModelFrame& frame, std::string prefix);
 // Pre-norm layers of these mixers and feed-forwards, one of each for every layer, or one for all.
 void AddLayers(ModelFrame& frame, const std::vector<Mixer>& mixers, const std::vector<Ffn>& ffns);
 void AddLayers(ModelFrame& frame, const std::vector<GroupedAttention>& mixers, const std::vector<Ffn>& ffns);
 void AddLayers(ModelFrame& frame, const std::vector<GroupedAttention>& mixers, const Ffn& ffn);
 void AddLayers(ModelFrame& frame, const Mixer& mixer, const std::vector<Ffn>& ffns);
+// frame.draft_count heads with such a layer; the rest of a head as DeepSeek-V3 has it.
+void AddDrafts(ModelFrame& frame, const Mixer& mixer, const Ffn& ffn);
 // A list for every layer may go on over the draft heads behind them; any other length is refused. Cuts it.
 template <typename T>
 std::vector<T> ForEachLayer(const ConfigReader& reader, std::string_view key, std::vector<T> list,

@@ -14,9 +14,11 @@ namespace {
 ModelSpec Resolve(ConfigReader& reader, std::string_view model_type) {
   ModelFrame frame = ReadHfFrame(reader, model_type);
   const LatentAttention attention = ReadLatentAttention(reader, frame);
-  ReadDraftLayers(reader, frame);
+  ReadDraftCount(reader, frame);
   reader.Ignore({"quantization_config"}, "every tensor's own type counts");
-  AddLayers(frame, attention, ReadDeepseekFfns(reader, frame));
+  const DeepseekFfns ffns = ReadDeepseekFfns(reader, frame);
+  AddLayers(frame, attention, ffns.layers);
+  AddDrafts(frame, attention, ffns.moe);
   return frame.spec;
 }
 
@@ -33,6 +35,7 @@ ModelSpec ResolveDeepseek2Gguf(const ModelSource& source, ConfigReader& keys) {
   MoeFfn moe = ReadGgufExperts(reader, scoring, frame);
   moe.router.correction_bias = corrected;
   AddLayers(frame, attention, ReadGgufFfns(reader, frame, moe));
+  AddDrafts(frame, attention, moe);
   return frame.spec;
 }
 

@@ -91,7 +91,7 @@ std::vector<Mixer> ReadSparseLayers(ConfigReader& reader, const ModelFrame& fram
       reader.Optional<bool>("indexer_rope_interleave", interleaved) ? RopePairing::kInterleaved : RopePairing::kHalves;
   reader.Expect("index_init_tokens", {0});
   reader.Expect("index_local_tokens", {0});
-  reader.Ignore({"index_share_for_mtp_iteration"}, "of draft heads");
+  reader.Ignore({"index_share_for_mtp_iteration"}, "spares drafts after the first a choice of their own");
   const auto layer_types = reader.Find<std::vector<std::string>>("layer_types");
   for (const std::string& type : layer_types.value_or(std::vector<std::string>{})) {
     if (type == "indexed_attention") continue;
@@ -104,11 +104,13 @@ std::vector<Mixer> ReadSparseLayers(ConfigReader& reader, const ModelFrame& fram
 ModelSpec ResolveSparse(ConfigReader& reader, std::string_view model_type, bool interleaved) {
   ModelFrame frame = ReadHfFrame(reader, model_type);
   const LatentAttention attention = ReadLatentAttention(reader, frame);
-  ReadDraftLayers(reader, frame);
+  ReadDraftCount(reader, frame);
   reader.Ignore({"quantization_config"}, "every tensor's own type counts");
   reader.Expect("mlp_bias", {false});
   const std::vector<Mixer> mixers = ReadSparseLayers(reader, frame, attention, interleaved);
-  AddLayers(frame, mixers, ReadDeepseekFfns(reader, frame, /*dense=*/3));
+  const DeepseekFfns ffns = ReadDeepseekFfns(reader, frame, /*dense=*/3);
+  AddLayers(frame, mixers, ffns.layers);
+  AddDrafts(frame, mixers.front(), ffns.moe);  // with an indexer of its own
   return frame.spec;
 }
 
@@ -142,7 +144,9 @@ ModelSpec ResolveSparseGguf(const GgufReader& reader, bool is_glm) {
   }
   MoeFfn moe = ReadGgufExperts(reader, RouterSpec::Scoring::kSigmoid, frame);
   moe.router.correction_bias = true;
-  AddLayers(frame, SparseMixers(keys, types, attention, indexer, top_k, own), ReadGgufFfns(reader, frame, moe));
+  const std::vector<Mixer> mixers = SparseMixers(keys, types, attention, indexer, top_k, own);
+  AddLayers(frame, mixers, ReadGgufFfns(reader, frame, moe));
+  AddDrafts(frame, mixers.front(), moe);
   return frame.spec;
 }
 

@@ -23,8 +23,7 @@ MoeFfn ReadMoe(ConfigReader& reader, bool biased) {
   return moe;
 }
 
-std::vector<Ffn> ReadFfns(ConfigReader& reader, int64_t layers, bool biased) {
-  const DenseFfn dense = ReadHfDenseFfn(reader, biased);
+std::vector<Ffn> ReadFfns(ConfigReader& reader, int64_t layers, bool biased, const DenseFfn& dense) {
   const MoeFfn moe = ReadMoe(reader, biased);
   const int64_t start = reader.Optional<int64_t>("moe_layer_start_index", 1, kCount);
   const int64_t end = reader.Optional<int64_t>("moe_layer_end_index", -1, IntRange{-1, kCount.max});
@@ -52,12 +51,20 @@ ModelSpec ResolveErnie45Moe(const ModelSource& source, ConfigReader& reader) {
   options.full.biases = {.q = biased, .k = biased, .v = biased, .o = biased};
   frame.spec.lm_head_bias = biased;
   frame.spec.tensors.names[Slot::kRouterCorrection] = "mlp.moe_statics.e_score_correction_bias";
-  ReadDraftLayers(reader, frame);
-  for (const char* part : {"mtp_block.", "mtp_emb_norm.", "mtp_hidden_norm.", "mtp_linear_proj."}) {
-    LeaveDraftHead(frame, std::string("model.") + part);
-  }
+  ReadDraftCount(reader, frame);
+  frame.spec.tensors.drafts = {.prefix = "model.mtp_block.{}.",
+                               .names = {{Slot::kDraftEmbeddingNorm, "model.mtp_emb_norm.{}.weight"},
+                                         {Slot::kDraftHiddenNorm, "model.mtp_hidden_norm.{}.weight"},
+                                         {Slot::kDraftProjection, "model.mtp_linear_proj.{}.weight"}},
+                               .owned = {"model.mtp_"}};
   const std::vector<GroupedAttention> attention = ReadGroupedLayers(reader, source, frame, options);
-  AddLayers(frame, attention, ReadFfns(reader, frame.layer_count, biased));
+  const DenseFfn dense = ReadHfDenseFfn(reader, biased);
+  AddLayers(frame, attention, ReadFfns(reader, frame.layer_count, biased, dense));
+  AddDrafts(frame, attention.back(), dense);
+  for (DraftHead& head : frame.spec.drafts) {
+    head.norms_output = false;
+    head.skips_first = true;
+  }
   IgnoreExpertHousekeeping(reader);
   return frame.spec;
 }

@@ -6,6 +6,7 @@ namespace gannet {
 namespace {
 
 constexpr IntRange kCount{0, 1 << 20};
+constexpr IntRange kDrafts{0, 64};
 
 std::vector<bool> ExpertLayers(ConfigReader& reader, const ModelFrame& frame, int64_t dense) {
   std::vector<bool> sparse(static_cast<size_t>(frame.layer_count));
@@ -64,7 +65,7 @@ int64_t ReadSharedWidth(ConfigReader& reader, std::string_view key, int64_t othe
   return shared > 0 ? CheckedWidth(reader, key, shared, moe.expert_width) : 0;
 }
 
-std::vector<Ffn> ReadDeepseekFfns(ConfigReader& reader, const ModelFrame& frame, int64_t dense) {
+DeepseekFfns ReadDeepseekFfns(ConfigReader& reader, const ModelFrame& frame, int64_t dense) {
   const DenseFfn plain = ReadHfDenseFfn(reader, false);
   MoeFfn moe;
   RouterSpec& router = moe.router;
@@ -79,18 +80,20 @@ std::vector<Ffn> ReadDeepseekFfns(ConfigReader& reader, const ModelFrame& frame,
   router.scaling = reader.Optional<double>("routed_scaling_factor", 1);
   moe.shared_width = ReadSharedWidth(reader, "n_shared_experts", 0, moe);
 
-  std::vector<Ffn> ffns;
-  for (const bool sparse : ExpertLayers(reader, frame, dense)) ffns.push_back(sparse ? Ffn(moe) : Ffn(plain));
+  DeepseekFfns ffns{{}, plain, moe};
+  for (const bool sparse : ExpertLayers(reader, frame, dense)) ffns.layers.push_back(sparse ? Ffn(moe) : Ffn(plain));
   IgnoreExpertHousekeeping(reader);
   return ffns;
 }
 
-void ReadDraftLayers(ConfigReader& reader, ModelFrame& frame) {
-  const auto heads = FindAlias<int64_t>(reader, {"num_nextn_predict_layers", "num_mtp_layers"}, kCount);
-  frame.spec.draft_layers = heads.value_or(0);
-  for (int64_t i = 0; i < frame.spec.draft_layers; ++i) {
-    LeaveDraftHead(frame, fmt::format("model.layers.{}.", frame.layer_count + i));
+void ReadDraftCount(ConfigReader& reader, ModelFrame& frame) {
+  const auto heads = FindAlias<int64_t>(reader, {"num_nextn_predict_layers", "num_mtp_layers"}, kDrafts);
+  frame.draft_count = heads.value_or(0);
+  TensorNames::Drafts& names = frame.spec.tensors.drafts;
+  for (int64_t i = 0; i < frame.draft_count; ++i) {
+    names.owned.push_back(fmt::format("model.layers.{}.", frame.layer_count + i));
   }
+  names.copies = {"embed_tokens.weight", "shared_head.head.weight"};
 }
 
 void IgnoreExpertHousekeeping(ConfigReader& reader) {

@@ -28,9 +28,15 @@ std::vector<bool> ReadMlpLayerTypes(ConfigReader& reader, const ModelFrame& fram
                                     std::string_view other);
 // The feed-forward of every layer: mlp_layer_types when given, else first_k_dense_replace (without it `dense`) and
 // moe_layer_freq.
-std::vector<Ffn> ReadDeepseekFfns(ConfigReader& reader, const ModelFrame& frame, int64_t dense = 0);
-// num_nextn_predict_layers: the draft heads behind the last layer, whose tensors are not read.
-void ReadDraftLayers(ConfigReader& reader, ModelFrame& frame);
+struct DeepseekFfns {
+  std::vector<Ffn> layers;
+  DenseFfn dense;  // the two kinds
+  MoeFfn moe;
+};
+DeepseekFfns ReadDeepseekFfns(ConfigReader& reader, const ModelFrame& frame, int64_t dense = 0);
+// num_nextn_predict_layers: how many draft heads there are, and that their tensors are called as those of layers behind
+// the last one.
+void ReadDraftCount(ConfigReader& reader, ModelFrame& frame);
 // Keys that only training or a cluster uses.
 void IgnoreExpertHousekeeping(ConfigReader& reader);
 // use_gated_attn, use_bias, gated_attn_act (FastDeploy #7404). `o_bias` is set when use_bias gives o_proj one.

@@ -24,11 +24,11 @@ ModelFrame ReadGgufFrame(const GgufReader& reader) {
   frame.norm = {keys.Required<double>(reader.Key("attention.layer_norm_rms_epsilon"))};
   spec.final_norm = frame.norm;
   const int64_t blocks = keys.Required<int64_t>(reader.Key("block_count"), kLayerCount);
-  spec.draft_layers = keys.Optional<int64_t>(reader.Key("nextn_predict_layers"), 0, IntRange{0, blocks - 1});
-  frame.layer_count = blocks - spec.draft_layers;
-  for (int64_t i = frame.layer_count; i < blocks; ++i) {
-    LeaveDraftHead(frame, fmt::format("blk.{}.", i));
-  }
+  frame.draft_count = keys.Optional<int64_t>(reader.Key("nextn_predict_layers"), 0, IntRange{0, blocks - 1});
+  frame.layer_count = blocks - frame.draft_count;
+  TensorNames::Drafts& names = spec.tensors.drafts;
+  for (int64_t i = frame.layer_count; i < blocks; ++i) names.owned.push_back(fmt::format("blk.{}.", i));
+  names.copies = {"nextn.embed_tokens.weight", "nextn.shared_head_head.weight"};
   keys.Expect(reader.Key("use_parallel_residual"), {false});
   keys.Expect(reader.Key("attention.causal"), {true});
   keys.IgnorePrefix("general.", "describes the file");

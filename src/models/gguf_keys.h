@@ -28,7 +28,7 @@ struct GgufReader {
   }
 };
 
-// Everything around the layers. block_count counts draft heads (nextn_predict_layers), which are not read, too.
+// Everything around the layers. block_count counts draft heads (nextn_predict_layers) too.
 ModelFrame ReadGgufFrame(const GgufReader& reader);
 // Attention of every layer, RoPE included; biases by the presence of their tensors.
 GroupedAttention ReadGgufGrouped(const GgufReader& reader, const ModelFrame& frame, RopePairing pairing);

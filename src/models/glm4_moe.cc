@@ -18,9 +18,11 @@ ModelSpec ResolveGlm4Moe(const ModelSource& source, ConfigReader& reader) {
   const bool biased = reader.Optional<bool>("attention_bias", false);
   options.full.biases = {.q = biased, .k = biased, .v = biased};
   if (reader.Optional<bool>("use_qk_norm", false)) options.full.qk_norm = frame.norm;
-  ReadDraftLayers(reader, frame);
+  ReadDraftCount(reader, frame);
   const std::vector<GroupedAttention> attention = ReadGroupedLayers(reader, source, frame, options);
-  AddLayers(frame, attention, ReadDeepseekFfns(reader, frame));
+  const DeepseekFfns ffns = ReadDeepseekFfns(reader, frame);
+  AddLayers(frame, attention, ffns.layers);
+  AddDrafts(frame, attention.back(), ffns.moe);
   return frame.spec;
 }
 
@@ -33,6 +35,7 @@ ModelSpec ResolveGlm4MoeGguf(const ModelSource& source, ConfigReader& keys) {
   moe.router.correction_bias = true;
   frame.spec.tensors.names[Slot::kFfnNorm] = "post_attention_norm.weight";
   AddLayers(frame, attention, ReadGgufFfns(reader, frame, moe));
+  AddDrafts(frame, attention, moe);
   return frame.spec;
 }
 

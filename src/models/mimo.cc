@@ -1,4 +1,6 @@
 // MiMo-V2-Flash (arXiv 2601.02780): window layers with their own heads, RoPE base and sinks beside full ones.
+#include <algorithm>
+
 #include "models/common_keys.h"
 #include "models/expert_keys.h"
 #include "models/grouped_keys.h"
@@ -14,6 +16,17 @@ std::optional<int64_t> ReadWindowSize(ConfigReader& reader) {
   reader.Notice("sliding_window_size counts the tokens before a row: the window is that and the row itself" +
                 std::string(reader.Has("sliding_window") ? "; it wins over sliding_window" : ""));
   return *size + 1;
+}
+
+// Three heads, which no key of the configuration counts: window attention, dense, each from the model's hidden state.
+void AddMimoDrafts(ConfigReader& reader, const GroupedAttention& sliding, const DenseFfn& dense, ModelFrame& frame) {
+  frame.draft_count = reader.Optional<int64_t>("num_nextn_predict_layers", 3, IntRange{0, 64});
+  AddDrafts(frame, sliding, dense);
+  for (DraftHead& head : frame.spec.drafts) head.chained = head.normed = false;
+  frame.spec.tensors.drafts = {
+      .prefix = "model.mtp.layers.{}.",
+      .names = {{Slot::kFfnNorm, "pre_mlp_layernorm.weight"}, {Slot::kDraftNorm, "final_layernorm.weight"}},
+      .owned = {"model.mtp."}};
 }
 
 ModelSpec ResolveMimoV2Flash(const ModelSource& source, ConfigReader& reader) {
@@ -38,10 +51,13 @@ ModelSpec ResolveMimoV2Flash(const ModelSource& source, ConfigReader& reader) {
     options.slides->push_back(layer != 0 && (layer + 1) % 6 != 0);
   }
   frame.spec.tensors.names[Slot::kSinks] = "self_attn.attention_sink_bias";
-  LeaveDraftHead(frame, "model.mtp.");
   reader.Ignore({"attention_chunk_size", "hybrid_block_size"}, "windows are said layer by layer");
   const std::vector<GroupedAttention> attention = ReadGroupedLayers(reader, source, frame, options);
-  AddLayers(frame, attention, ReadDeepseekFfns(reader, frame, /*dense=*/1));
+  const DeepseekFfns ffns = ReadDeepseekFfns(reader, frame, /*dense=*/1);
+  AddLayers(frame, attention, ffns.layers);
+  const auto sliding =
+      std::ranges::find_if(attention, [](const GroupedAttention& layer) { return layer.window.has_value(); });
+  if (sliding != attention.end()) AddMimoDrafts(reader, *sliding, ffns.dense, frame);
   reader.Ignore({"quantization_config"}, "every tensor's own type counts");
   return frame.spec;
 }

@@ -55,8 +55,20 @@ void CheckLayerConfigs(ConfigReader& reader, const std::vector<GroupedAttention>
   }
 }
 
+// rope_scaling is for the layer types of yarn_only_types.
+RopeSpec ReadRope(ConfigReader& reader, const ModelFrame& frame, const GroupedAttention& attention,
+                  std::optional<double> theta, double partial) {
+  HfRopeOptions options{.partial = true, .default_partial = partial};
+  options.layer_type = attention.window ? "sliding_attention" : "full_attention";
+  if (theta) options.theta = *theta;
+  const auto scaled_types = reader.Find<std::vector<std::string>>("yarn_only_types");
+  options.scaled =
+      scaled_types ? std::ranges::count(*scaled_types, options.layer_type) > 0 : options.layer_type == "full_attention";
+  return ReadHfRope(reader, attention.key_dim, frame.spec.max_positions, options);
+}
+
 // Layers that share a type may have bases and rotated shares of their own: rope_theta and partial_rotary_factors are
-// lists. rope_scaling is for the types of yarn_only_types.
+// lists.
 void ReadRopes(ConfigReader& reader, const ModelFrame& frame, std::vector<GroupedAttention>& attention) {
   const auto numbers = [&](std::string_view key) {
     std::vector<double> list;
@@ -65,15 +77,9 @@ void ReadRopes(ConfigReader& reader, const ModelFrame& frame, std::vector<Groupe
   };
   const std::vector<double> thetas = numbers("rope_theta");
   const std::vector<double> partials = numbers("partial_rotary_factors");
-  const auto scaled_types = reader.Find<std::vector<std::string>>("yarn_only_types");
   for (size_t layer = 0; layer < attention.size(); ++layer) {
-    HfRopeOptions options{.partial = true};
-    options.layer_type = attention[layer].window ? "sliding_attention" : "full_attention";
-    if (!thetas.empty()) options.theta = thetas[layer];
-    if (!partials.empty()) options.default_partial = partials[layer];
-    options.scaled = scaled_types ? std::ranges::count(*scaled_types, options.layer_type) > 0
-                                  : options.layer_type == "full_attention";
-    attention[layer].rope = ReadHfRope(reader, attention[layer].key_dim, frame.spec.max_positions, options);
+    const auto theta = thetas.empty() ? std::nullopt : std::optional(thetas[layer]);
+    attention[layer].rope = ReadRope(reader, frame, attention[layer], theta, partials.empty() ? 1 : partials[layer]);
   }
 }
 
@@ -109,7 +115,16 @@ std::vector<bool> ExpertLayers(ConfigReader& reader, const ModelFrame& frame) {
   return ReadMlpLayerTypes(reader, frame, std::move(sparse), key);
 }
 
-std::vector<Ffn> ReadFfns(ConfigReader& reader, const ModelFrame& frame) {
+struct FfnKinds {
+  std::vector<Ffn> layers;
+  DenseFfn dense;  // not clamped
+};
+
+ActivationSpec Clamped(double limit) {
+  return limit > 0 ? ActivationSpec{.kind = Activation::kClampedSilu, .limit = limit} : ActivationSpec{};
+}
+
+FfnKinds ReadFfns(ConfigReader& reader, const ModelFrame& frame) {
   DenseFfn dense = ReadHfDenseFfn(reader, reader.Optional<bool>("mlp_bias", false));
   MoeFfn moe;
   ReadExperts(reader,
@@ -129,19 +144,67 @@ std::vector<Ffn> ReadFfns(ConfigReader& reader, const ModelFrame& frame) {
     return list ? ForEachLayer(reader, key, *std::move(list), frame)
                 : std::vector<double>(static_cast<size_t>(frame.layer_count));
   };
-  const auto clamped = [](double limit) {
-    return limit > 0 ? ActivationSpec{.kind = Activation::kClampedSilu, .limit = limit} : ActivationSpec{};
-  };
   const std::vector<double> expert_limits = limits("swiglu_limits");
   const std::vector<double> dense_limits = limits("swiglu_limits_shared");
   const std::vector<bool> sparse = ExpertLayers(reader, frame);
-  std::vector<Ffn> ffns;
+  FfnKinds ffns{{}, dense};
   for (size_t layer = 0; layer < sparse.size(); ++layer) {
-    moe.activation = clamped(expert_limits[layer]);
-    dense.activation = moe.shared_activation = clamped(dense_limits[layer]);
-    ffns.push_back(sparse[layer] ? Ffn(moe) : Ffn(dense));
+    moe.activation = Clamped(expert_limits[layer]);
+    dense.activation = moe.shared_activation = Clamped(dense_limits[layer]);
+    ffns.layers.push_back(sparse[layer] ? Ffn(moe) : Ffn(dense));
   }
   return ffns;
+}
+
+// Entry of draft head `head` in a list that goes on over the heads behind the layers, or in a list of their own.
+template <typename T>
+T OfHead(ConfigReader& reader, const ModelFrame& frame, std::string_view key, std::string_view own, size_t head,
+         T otherwise) {
+  if (!own.empty()) {
+    const auto list = reader.Find<std::vector<T>>(own);
+    if (list && list->size() != static_cast<size_t>(frame.draft_count)) {
+      reader.Fail(own, fmt::format("has {} entries for {} draft heads", list->size(), frame.draft_count));
+    }
+    if (list) return (*list)[head];
+  }
+  if (!reader.IsList(key)) return otherwise;
+  const auto list = reader.Find<std::vector<T>>(key);
+  const size_t index = static_cast<size_t>(frame.layer_count) + head;
+  return index < list->size() ? (*list)[index] : otherwise;
+}
+
+// Dense unless a list says otherwise, with the attention of the layers of their type; each takes what the one before it
+// makes, before any norm, and has an lm_head of its own.
+void AddStepDrafts(ConfigReader& reader, const FfnKinds& kinds, ModelFrame& frame) {
+  const std::string full = "full_attention";
+  for (size_t i = 0; i < static_cast<size_t>(frame.draft_count); ++i) {
+    const bool slides = OfHead(reader, frame, "layer_types", "mtp_layer_types", i, full) != full;
+    const auto like = std::ranges::find_if(frame.spec.layers, [&](const LayerSpec& layer) {
+      return std::get<GroupedAttention>(layer.mixer).window.has_value() == slides;
+    });
+    if (like == frame.spec.layers.end()) {
+      reader.Fail("layer_types", fmt::format("gives draft head {} a type that no layer has", i));
+    }
+    GroupedAttention attention = std::get<GroupedAttention>(like->mixer);
+    const RopeSpec like_rope = attention.rope.value_or(RopeSpec{});
+    const double theta = OfHead(reader, frame, "rope_theta", "", i, like_rope.theta);
+    const double same = static_cast<double>(like_rope.dims) / static_cast<double>(attention.key_dim);
+    attention.rope =
+        ReadRope(reader, frame, attention, theta, OfHead(reader, frame, "partial_rotary_factors", "", i, same));
+    const bool sparse =
+        OfHead<std::string>(reader, frame, "mlp_layer_types", "mtp_mlp_layer_types", i, "dense") != "dense";
+    if (sparse) reader.Fail("mlp_layer_types", fmt::format("gives draft head {} experts, which is not served", i));
+    DenseFfn dense = kinds.dense;
+    dense.activation = Clamped(OfHead(reader, frame, "swiglu_limits_shared", "", i, 0.0));
+    frame.spec.drafts.push_back({.layer = {attention, dense, PreNormResidual{}, frame.norm},
+                                 .norm = frame.norm,
+                                 .normed = false,
+                                 .own_lm_head = true});
+  }
+  TensorNames::Drafts& names = frame.spec.tensors.drafts;
+  names.names = {{Slot::kDraftNorm, "transformer.shared_head.norm.weight"},
+                 {Slot::kDraftLmHead, "transformer.shared_head.output.weight"}};
+  names.copies = {"embed_tokens.weight", "transformer.embed_tokens.weight"};
 }
 
 void NameTensors(TensorNames& tensors) {
@@ -164,11 +227,13 @@ ModelSpec ResolveStep3p5(const ModelSource& source, ConfigReader& reader) {
   ModelFrame frame = ReadHfFrame(reader, "step3p5");
   reader.Expect("zero_centered", {true});
   frame.norm.unit_offset = frame.spec.final_norm.unit_offset = true;
-  ReadDraftLayers(reader, frame);
+  ReadDraftCount(reader, frame);
   std::vector<GroupedAttention> attention = ReadGroupedLayers(reader, source, frame, ReadAttention(reader, frame));
   CheckLayerConfigs(reader, attention);
   ReadRopes(reader, frame, attention);
-  AddLayers(frame, attention, ReadFfns(reader, frame));
+  const FfnKinds ffns = ReadFfns(reader, frame);
+  AddLayers(frame, attention, ffns.layers);
+  AddStepDrafts(reader, ffns, frame);
   NameTensors(frame.spec.tensors);
   reader.Expect("att_impl_type", {"GQA"});
   reader.Expect("use_mfa", {false});
@@ -181,7 +246,6 @@ ModelSpec ResolveStep3p5(const ModelSource& source, ConfigReader& reader) {
   if (reader.IsList("use_rope_layers")) reader.Expect("use_rope_layers", {Json(Json::Array{})});
   reader.Ignore({"need_fp32_gate"}, "routing is computed in fp32");
   reader.Ignore({"max_seq_len"}, "max_position_embeddings says it");
-  reader.Ignore({"mtp_layer_types", "mtp_mlp_layer_types"}, "of draft heads");
   IgnoreExpertHousekeeping(reader);
   return frame.spec;
 }

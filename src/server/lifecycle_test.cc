@@ -17,7 +17,7 @@ constexpr char kEndlessStream[] = R"({"prompt":"a","ignore_eos":true,"max_tokens
 
 template <typename F>
 bool Soon(F condition) {
-  const Clock::time_point end = Clock::now() + std::chrono::seconds(5);
+  const Clock::time_point end = Clock::now() + std::chrono::seconds(60);  // a loaded machine under a sanitizer
   while (!condition()) {
     if (Clock::now() > end) return false;
     usleep(1000);
@@ -98,7 +98,7 @@ TEST(Lifecycle, AReaderThatNeverReadsIsClosed) {
   const Clock::time_point begin = Clock::now();
   test.server.BeginDrain();  // which waits for the connection and nothing else
   EXPECT_TRUE(test.server.Run());
-  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(3));
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(15));
 }
 
 TEST(Lifecycle, HeartbeatsWhileNothingIsSaid) {

@@ -149,6 +149,24 @@ Parts DescribeLayer(const LayerSpec& layer) {
   return parts;
 }
 
+Parts DescribeDraft(const DraftHead& head) {
+  Parts parts;
+  parts.emplace_back("input",
+                     fmt::format("embedding{}, hidden state {} the final norm of {}",
+                                 head.skips_first ? " (zero at position 0)" : "", head.normed ? "after" : "before",
+                                 head.chained ? "the head before it, the first of the model" : "the model"));
+  parts.emplace_back("output", fmt::format("{}, {}", head.norms_output ? "normed" : "not normed",
+                                           head.own_lm_head ? "its own lm head" : "the model's lm head"));
+  parts.emplace_back("draft norm", Words(head.norm));
+  for (auto& part : DescribeLayer(head.layer)) parts.push_back(std::move(part));
+  return parts;
+}
+
+ModelSpec WithoutDrafts(ModelSpec spec) {
+  spec.drafts.clear();
+  return spec;
+}
+
 std::vector<LayerRun> LayerRuns(const ModelSpec& spec) {
   std::vector<LayerRun> runs;
   for (int layer = 0; layer < static_cast<int>(spec.layers.size()); ++layer) {
@@ -165,11 +183,19 @@ std::string Describe(const ModelSpec& spec) {
   text += fmt::format("final norm: {}\n", Words(spec.final_norm));
   text += fmt::format("lm head: {}{}\n", spec.tied_embeddings ? "the embedding" : "its own",
                       spec.lm_head_bias ? ", with a bias" : "");
-  if (spec.draft_layers > 0) text += fmt::format("draft heads (MTP): {}, not run\n", spec.draft_layers);
   for (const LayerRun& run : LayerRuns(spec)) {
     text += run.first == run.last ? fmt::format("layer {}\n", run.first)
                                   : fmt::format("layers {}-{}\n", run.first, run.last);
     for (const auto& [part, words] : run.parts) text += fmt::format("  {}: {}\n", part, words);
+  }
+  for (size_t i = 0; i < spec.drafts.size(); ++i) {
+    const Parts parts = DescribeDraft(spec.drafts[i]);
+    if (i > 0 && parts == DescribeDraft(spec.drafts[i - 1])) {
+      text += fmt::format("draft head {}: as the one before\n", i);
+      continue;
+    }
+    text += fmt::format("draft head {} (MTP)\n", i);
+    for (const auto& [part, words] : parts) text += fmt::format("  {}: {}\n", part, words);
   }
   return text;
 }

@@ -13,6 +13,9 @@ namespace gannet {
 // their descriptions are: every field is in them, floats with all their digits.
 std::vector<std::pair<std::string, std::string>> DescribeLayer(const LayerSpec& layer);
 
+// The same of a draft head: input, output, draft norm, then its layer.
+std::vector<std::pair<std::string, std::string>> DescribeDraft(const DraftHead& head);
+
 // Layers that are equal and follow each other.
 struct LayerRun {
   int first = 0;

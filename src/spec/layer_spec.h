@@ -193,6 +193,20 @@ struct LayerSpec {
   RmsNormSpec norm;
 };
 
+// A draft head (multi-token prediction, arXiv 2412.19437 section 2.2): for position p, from a hidden state of p and the
+// embedding of token p + 1 + i for head i, the logits of token p + 2 + i:
+//   lm_head(norm(layer(projection [norm(embedding), norm(hidden state)])))
+// The layer has a cache of its own; embedding and lm_head are the model's.
+struct DraftHead {
+  LayerSpec layer;
+  RmsNormSpec norm;     // of the embedding, of the hidden state, and of the output
+  bool chained = true;  // takes the hidden state of the head before it, the first one the model's; or all the model's
+  bool normed = true;   // takes it after the final norm of what it comes from
+  bool norms_output = true;
+  bool skips_first = false;  // the embedding beside position 0 counts as zero
+  bool own_lm_head = false;
+};
+
 struct ModelSpec {
   int64_t hidden = 0;         // width of the residual stream
   int64_t vocab = 0;          // rows of the embedding and of lm_head
@@ -201,8 +215,16 @@ struct ModelSpec {
   bool tied_embeddings = false;  // lm_head is the embedding matrix
   bool lm_head_bias = false;
   std::vector<LayerSpec> layers;
-  int64_t draft_layers = 0;  // MTP heads that a checkpoint may hold behind the last layer; not run
-  TensorNames tensors = {};  // how the checkpoint spells what the layers need
+  std::vector<DraftHead> drafts = {};  // that a checkpoint may hold; none: not to be run
+  TensorNames tensors = {};            // how the checkpoint spells what the layers need
+
+  // Layers and heads in one count, as cache groups and tensors name them: heads are behind the layers.
+  int all_layers() const { return static_cast<int>(layers.size() + drafts.size()); }
+  const LayerSpec& layer(int index) const {
+    const size_t i = static_cast<size_t>(index);
+    return i < layers.size() ? layers[i] : drafts[i - layers.size()].layer;
+  }
 };
+ModelSpec WithoutDrafts(ModelSpec spec);
 
 }  // namespace gannet

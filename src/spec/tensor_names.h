@@ -43,7 +43,12 @@ enum class Slot {
   kIndexK,      // hidden -> indexer dim
   kIndexKNorm,  // [indexer dim]
   kIndexKNormBias,
-  kIndexWeights,  // hidden -> indexer heads
+  kIndexWeights,        // hidden -> indexer heads
+  kDraftEmbeddingNorm,  // [hidden]
+  kDraftHiddenNorm,     // [hidden]
+  kDraftProjection,     // [hidden, 2 * hidden]: embedding first
+  kDraftNorm,           // [hidden]
+  kDraftLmHead,         // [vocab, hidden]
   kFfnGate,
   kFfnUp,
   kFfnDown,
@@ -87,6 +92,14 @@ struct TensorNames {
   Experts experts = Experts::kEach;
   // Names that differ from the usual ones, after the layer's prefix; "{}" stands for the expert.
   std::map<Slot, std::string> names = {};
+  // Draft heads. Their tensors are called as those of layers behind the last one, but for these.
+  struct Drafts {
+    std::string prefix = {};                 // of the layer's names; "{}" stands for the head
+    std::map<Slot, std::string> names = {};  // after that prefix; "{}": whole, with the head in its place
+    std::vector<std::string> owned = {};     // starts of the names of all that belongs to heads
+    std::vector<std::string> copies = {};    // names after the prefix that repeat the model's embedding or lm_head
+  };
+  Drafts drafts = {};
   // Tensors that are there and not needed: the start of their names, and why.
   struct Unused {
     std::string prefix;

@@ -102,6 +102,16 @@ def mistakes(checks, scratch):
         ("a header of 2^63 bytes", ["model.safetensors"], edit_bytes(lambda data: b"\xff" * 7 + b"\x7f" + data[8:])),
     ]:
         checks.refused(what, words, "logits", damaged(scratch, "llama-f32", change), "--ids", "1", *out)
+    checks.refused("draft heads of a model without", ["--mtp"], "logits", tiny, "--ids", "1,2,3", "--mtp", *out)
+    checks.refused("a draft head too many", ["--mtp=3", "0 to 2"], "logits", GOLDENS / "mimo-v2-flash-hub", "--ids",
+                   "1,2,3,4,5,6", "--mtp", "3", *out)
+    checks.refused("too few ids for a draft head", ["--mtp=2", "4 ids"], "logits", GOLDENS / "mimo-v2-flash-hub", "--ids",
+                   "1,2,3", "--mtp", "2", *out)
+    checks.refused("draft heads that the file lacks", ["missing", "model.layers.2."], "logits",
+                   GOLDENS / "deepseek-v3-halves", "--ids", "1,2,3", "--mtp", *out)
+    extra = damaged(scratch, "glm4-moe-f32", edit_bytes(lambda data: data.replace(b"layers.3.hnorm", b"layers.3.hmorn")))
+    checks.answered("a draft head that is not run may hold anything", lambda said: True, "logits", extra, "--ids", "1,2,3", *out)
+    checks.refused("a draft head with a wrong tensor", ["layers.3.hnorm.weight"], "logits", extra, "--ids", "1,2,3", "--mtp", *out)
     missing = damaged(scratch, "llama-linear-sharded", lambda copy: (copy / "model-00003-of-00009.safetensors").unlink())
     checks.refused("a missing shard", ["model-00003-of-00009"], "logits", missing, "--ids", "1", *out)
 
@@ -130,7 +140,7 @@ def refusals(checks, scratch):
         (flash, "groups that do not divide", ["n_routed_experts", "n_group"], dict(n_group=2)),
         (flash, "more chosen than there are", ["num_experts_per_tok"], dict(num_experts_per_tok=8)),
         (flash, "another router", ["scoring_func", "softmax"], dict(scoring_func="softmax")),
-        (flash, "a list of feed-forwards too long", ["mlp_layer_types", "4 entries"], dict(mlp_layer_types=["dense"] * 4)),
+        (flash, "a list of feed-forwards too long", ["mlp_layer_types", "5 entries"], dict(mlp_layer_types=["dense"] * 5)),
         (flash, "a layer type nobody knows", ["mlp_layer_types", "layer 0", "lookup"],
          dict(mlp_layer_types=["lookup", "sparse", "sparse"])),
         (flash, "experts where the file has none", ["layers.0.mlp.gate.weight"],

@@ -3,7 +3,7 @@
     python tests/e2e/check_logits.py GANNET [--smollm2 FILE.gguf] [--kernels reference,auto,...] [--only NAME...]
 
 Tiny checkpoints, every kernel table: at most 1e-4 from the goldens, greedy ids equal, and the same bits for every chunk
-size and number of threads, also where all scores of a sparse attention's indexers are equal. SmolLM2: reference within 1e-3; the fast kernels' greedy ids equal on 4 of 5 prompts, and
+size and number of threads, draft heads too, and also where all scores of a sparse attention's indexers are equal. SmolLM2: reference within 1e-3; the fast kernels' greedy ids equal on 4 of 5 prompts, and
 their largest difference from the reference printed. Needs numpy only.
 """
 
@@ -43,10 +43,11 @@ class Gannet:
             raise RuntimeError(f"`gannet {arguments[0]}` ended with {done.returncode}: {tail[0]}")
         return done.stdout
 
-    def logits(self, model, ids, kernels, chunk=None, threads=2, prompt=None):
+    def logits(self, model, ids, kernels, chunk=None, threads=2, prompt=None, head=None):
         self.npy.unlink(missing_ok=True)
         chunk = ["--chunk", chunk] if chunk else []
         chunk += ["--prompt", prompt] if prompt else []
+        chunk += [] if head is None else ["--mtp", head] if head else ["--mtp"]
         self.run("logits", model, "--ids", ",".join(map(str, ids)), *chunk, "--threads", threads,
                  "--kernels", kernels, "--out", self.npy)
         return np.load(self.npy)
@@ -114,6 +115,28 @@ def check_tiny(gannet, folder, kernels, checks):
             except (RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
                 checks.check(False, f"{what}: {error}")
     print(f"{folder.name:24} {kernels:12} largest difference {worst:.2e}", flush=True)
+
+
+def check_drafts(gannet, folder, kernels, checks):
+    """The draft heads' logits: by chunk, and of generated rows."""
+    golden = json.loads((folder / "goldens.json").read_text())
+    source = folder.parent / golden.get("logits_of", folder.name)
+    if not (source / "drafts.npy").exists():
+        return
+    prompt = json.loads((source / "goldens.json").read_text())["prompts"][-1]
+    ids = prompt["ids"] + prompt["greedy"]
+    model = folder / "model.gguf" if (folder / "model.gguf").exists() else folder
+    worst = 0.0
+    for head, rows in enumerate(np.load(source / "drafts.npy")):
+        want = rows[:len(ids) - 1 - head]
+        for prompt_rows in (None, len(prompt["ids"])):
+            what = f"{folder.name} draft head {head} --kernels {kernels} --prompt {prompt_rows or 'all'}"
+            got = [gannet.logits(model, ids, kernels, chunk, 2, prompt_rows, head) for chunk in CHUNKS]
+            checks.check(all(g.tobytes() == got[0].tobytes() for g in got), f"{what}: chunks change the bits")
+            if checks.check(got[0].shape == want.shape, f"{what}: shape {got[0].shape}, expected {want.shape}"):
+                worst = max(worst, np.abs(got[0] - want).max())
+                checks.check(np.abs(got[0] - want).max() < TOLERANCE, f"{what}: differs by {np.abs(got[0] - want).max():.2e}")
+    print(f"{folder.name:24} {kernels:12} largest difference of draft heads {worst:.2e}", flush=True)
 
 
 def equal_index_scores(folder, copy):
@@ -209,6 +232,7 @@ def main():
         for kernels in tables:
             for folder in folders:
                 check_tiny(gannet, folder, kernels, checks)
+                check_drafts(gannet, folder, kernels, checks)
             if not options.only or "ties" in options.only:
                 check_ties(gannet, scratch, kernels, checks)
         if options.smollm2 and (not options.only or "smollm2" in options.only):

@@ -44,6 +44,10 @@ NAMES = {
     "self_attn.kv_a_layernorm.weight": "attn_kv_a_norm.weight",
     "self_attn.kv_a_proj_with_mqa.weight": "attn_kv_a_mqa.weight",
     "self_attn.kv_b_proj.weight": "attn_kv_b.weight",
+    "enorm.weight": "nextn.enorm.weight",
+    "hnorm.weight": "nextn.hnorm.weight",
+    "eh_proj.weight": "nextn.eh_proj.weight",
+    "shared_head.norm.weight": "nextn.shared_head_norm.weight",
     "self_attn.indexer.wq_b.weight": "indexer.attn_q_b.weight",
     "self_attn.indexer.wk.weight": "indexer.attn_k.weight",
     "self_attn.indexer.k_norm.weight": "indexer.k_norm.weight",
@@ -99,9 +103,11 @@ def tensors(weights, config, arch, joined):
         yield name, torch.stack([parts[i] for i in range(len(parts))])
 
 
-def metadata(writer, config, joined):
+def metadata(writer, config, joined, drafts):
     writer.add_vocab_size(config["vocab_size"])
-    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_block_count(config["num_hidden_layers"] + drafts)
+    if drafts > 0:
+        writer.add_nextn_predict_layers(drafts)
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_feed_forward_length(config["intermediate_size"])
@@ -165,8 +171,10 @@ def make(folder, source, arch, joined):
     out.mkdir(exist_ok=True)
     config = json.loads((OUT / source / "config.json").read_text())
     writer = gguf.GGUFWriter(out / "model.gguf", arch)
-    metadata(writer, config, joined)
-    for name, tensor in tensors(load_file(OUT / source / "model.safetensors"), config, arch, joined):
+    weights = load_file(OUT / source / "model.safetensors")
+    drafts = sum(name.endswith(".eh_proj.weight") for name in weights)
+    metadata(writer, config, joined, drafts)
+    for name, tensor in tensors(weights, config, arch, joined):
         tensor = tensor.contiguous()
         if tensor.dtype == torch.bfloat16:
             writer.add_tensor(name, tensor.view(torch.uint16).numpy().view(np.uint8),

@@ -29,14 +29,15 @@ GREEDY_TOKENS = 16
 MIN_INDEX_MARGIN = 1e-4  # between the last score chosen and the first one not: torch breaks ties as it likes
 MIN_MARGIN = 0.02  # far above the 1e-4 that logits may differ by, so that greedy ids must be equal
 
-def randomize(model, seed):
-    """Weights large enough that the logits and their order mean something; norms and biases away from 1 and 0."""
+def randomize(model, seed, zero_centered=False):
+    """Weights large enough that the logits and their order mean something; norms and biases away from 1 and 0. Norms of
+    some models are stored as what they add to 1 (zero_centered)."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if name.endswith("norm.weight"):
-                value = (0.0 if "Step" in type(model).__name__ else 1.0) + 0.25 * noise
+                value = (0.0 if zero_centered else 1.0) + 0.25 * noise
             elif name.endswith("bias"):
                 value = 0.3 * noise
             elif name.endswith("sinks") or parameter.dim() == 1:
@@ -186,7 +187,7 @@ def make(name):
         shutil.rmtree(folder, ignore_errors=True)
         make_model = Step3p7ForConditionalGeneration if isinstance(config, Step3p7Config) else AutoModelForCausalLM.from_config
         model = make_model(config)
-        randomize(model, seed)
+        randomize(model, seed, zero_centered=isinstance(config, Step3p7Config))
         model.to(dtype).save_pretrained(folder, **options)
         (folder / "generation_config.json").unlink(missing_ok=True)
         for file in folder.iterdir():
