@@ -19,6 +19,33 @@ void WriteTextFile(const std::filesystem::path& path, std::string_view text) {
   if (!file) throw UsageError(fmt::format("cannot write {}", path.string()));
 }
 
+std::vector<TokenSpan> ParseSpans(const std::vector<std::string>& texts, int64_t tokens) {
+  std::vector<TokenSpan> spans;
+  for (const std::string& text : texts) {
+    TokenSpan span;
+    const char* const end = text.data() + text.size();
+    const auto first = std::from_chars(text.data(), end, span.begin);
+    const bool colon = first.ec == std::errc() && first.ptr != end && *first.ptr == ':';
+    const auto last = colon ? std::from_chars(first.ptr + 1, end, span.end) : first;
+    if (!colon || last.ec != std::errc() || last.ptr != end) {
+      throw UsageError(fmt::format("--bidirectional '{}' is not of the form first:one-past-the-last", text));
+    }
+    if (span.begin < (spans.empty() ? 0 : spans.back().end) || span.end <= span.begin || span.end > tokens) {
+      throw UsageError(
+          fmt::format("--bidirectional {}: spans ascend, do not overlap and lie within the {} tokens of the "
+                      "prompt",
+                      text, tokens));
+    }
+    spans.push_back(span);
+  }
+  return spans;
+}
+
+void AddSpansFlag(CLI::App& command, std::vector<std::string>& texts) {
+  command.add_option("--bidirectional", texts,
+                     "A:B, tokens A to B - 1 of the prompt see each other, later ones too; may be given several times");
+}
+
 KvType ParseKvType(const std::string& name) {
   if (name == "f32") return KvType::kF32;
   if (name == "f16") return KvType::kF16;

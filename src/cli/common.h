@@ -38,6 +38,9 @@ std::unique_ptr<Model> LoadModel(const RunFlags& flags, int64_t max_step_rows = 
 
 // "1,2,3" -> ids; throws UsageError.
 std::vector<TokenId> ParseIds(const std::string& text);
+// {"2:7", "9:12"} -> spans that ascend and do not overlap, of a prompt of `tokens`; throws UsageError.
+std::vector<TokenSpan> ParseSpans(const std::vector<std::string>& texts, int64_t tokens);
+void AddSpansFlag(CLI::App& command, std::vector<std::string>& texts);
 // "f32", "f16" or "bf16"; throws UsageError.
 KvType ParseKvType(const std::string& name);
 // "8G" -> bytes; throws UsageError.

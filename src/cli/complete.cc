@@ -25,6 +25,7 @@ struct CompleteFlags {
   int top_k = 0;
   uint64_t seed = 0;
   std::vector<std::string> stop;
+  std::vector<std::string> spans;
   bool print_ids = false;
   bool ignore_eos = false;
 };
@@ -39,6 +40,7 @@ int Complete(const CompleteFlags& flags) {
     request.prompt = ParseIds(flags.ids);
     if (!flags.print_ids || !flags.ignore_eos) text = TextModel::Load(flags.run.model);
   }
+  request.bidirectional_spans = ParseSpans(flags.spans, std::ssize(request.prompt));
   const std::unique_ptr<Model> model = LoadModel(flags.run);
   Engine engine(*model, {.max_running = 1});
   request.sampling.temperature = flags.temperature;
@@ -96,6 +98,7 @@ void AddComplete(CLI::App& app, int& exit_code) {
   command->add_option("--top-k", flags->top_k, "sample among this many likeliest tokens")->capture_default_str();
   command->add_option("--seed", flags->seed, "the same seed gives the same tokens")->capture_default_str();
   command->add_option("--stop", flags->stop, "end before this text; may be given several times");
+  AddSpansFlag(*command, flags->spans);
   command->add_flag("--print-ids", flags->print_ids, "print token ids, not text");
   command->add_flag("--ignore-eos", flags->ignore_eos, "do not end at the model's end tokens");
   command->callback([flags, prompt, ids, &exit_code] {

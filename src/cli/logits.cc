@@ -18,6 +18,7 @@ struct LogitsFlags {
   std::string ids;
   int64_t chunk = 0;
   int64_t prompt = 0;
+  std::vector<std::string> spans;
   int64_t head = -1;  // draft head; -1: the model itself
   std::string out;
 };
@@ -25,9 +26,17 @@ struct LogitsFlags {
 int Logits(const LogitsFlags& flags) {
   const std::vector<TokenId> ids = ParseIds(flags.ids);
   if (ids.empty()) throw UsageError("--ids is empty");
+  if (flags.head >= 0 && !flags.spans.empty()) throw UsageError("--mtp and --bidirectional exclude each other");
   const int64_t count = static_cast<int64_t>(ids.size());
+  const int64_t prompt_rows = flags.prompt > 0 ? flags.prompt : count;
+  const AttentionMask mask = AttentionMask::Bidirectional(ParseSpans(flags.spans, std::min(prompt_rows, count)));
   const int64_t chunk = std::min(flags.chunk > 0 ? flags.chunk : 512, count);
-  const std::unique_ptr<Model> model = LoadModel(flags.run, chunk, /*drafts=*/flags.head >= 0);
+  int64_t most = 0;  // rows of a step: a span is not cut
+  for (int64_t first = 0, end = 0; first < count; first = end) {
+    end = mask.Cut(first, std::min(first + chunk, count));
+    most = std::max(most, end - first);
+  }
+  const std::unique_ptr<Model> model = LoadModel(flags.run, most, /*drafts=*/flags.head >= 0);
   const int64_t vocab = model->spec().vocab;
   for (const TokenId id : ids) {
     if (id < 0 || id >= vocab) throw UsageError(fmt::format("--ids holds {}, but the vocabulary has {}", id, vocab));
@@ -40,17 +49,17 @@ int Logits(const LogitsFlags& flags) {
   }
   const int64_t ahead = flags.head + 1;  // tokens that a head sees beyond its row
   if (count <= ahead) throw UsageError(fmt::format("--mtp={} needs at least {} ids", flags.head, ahead + 1));
-  KvCache cache(model->kv_plan(), {.tokens = count, .running = 1, .step_tokens = chunk, .prefix_cache = false});
+  KvCache cache(model->kv_plan(), {.tokens = count, .running = 1, .step_tokens = most, .prefix_cache = false});
   const std::unique_ptr<KvSequence> sequence = cache.Open(ids);
-  const int64_t prompt_rows = flags.prompt > 0 ? flags.prompt : count;
   BatchBuilder builder(model->kv_plan());
   std::vector<float> rows;
   rows.reserve(static_cast<size_t>((count - ahead) * vocab));
-  for (int64_t first = 0; first < count; first += chunk) {
-    const std::span<const TokenId> tokens(ids.data() + first, static_cast<size_t>(std::min(chunk, count - first)));
+  for (int64_t first = 0, end = 0; first < count; first = end) {
+    end = mask.Cut(first, std::min(first + chunk, count));
+    const std::span<const TokenId> tokens(ids.data() + first, static_cast<size_t>(end - first));
     if (!cache.Append(*sequence, tokens)) throw std::runtime_error("the cache is too small for these ids");
     builder.Clear();
-    builder.Add(*sequence, first, tokens, prompt_rows, WantLogits::kAll);
+    builder.Add(*sequence, first, tokens, prompt_rows, WantLogits::kAll, mask);
     std::span<const float> logits = model->Forward(builder.batch(), cache);
     const std::vector<float> of_model(model->hidden().begin(), model->hidden().end());
     std::vector<float> hidden = of_model;
@@ -90,6 +99,7 @@ void AddLogits(CLI::App& app, int& exit_code) {
                    "of the draft head instead: row i drafts token i + 2; --mtp N: of head N, token i + 2 + N")
       ->expected(0, 1)
       ->check(CLI::Range(0, 64));
+  AddSpansFlag(*command, flags->spans);
   command->add_option("--out", flags->out, "the .npy file, - for stdout")->required();
   command->callback([flags, &exit_code] { exit_code = Logits(*flags); });
 }

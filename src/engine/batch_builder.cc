@@ -18,7 +18,7 @@ void BatchBuilder::Clear() {
 }
 
 void BatchBuilder::Add(const KvSequence& sequence, int64_t first, std::span<const int32_t> tokens,
-                       int64_t prompt_tokens, WantLogits logits) {
+                       int64_t prompt_tokens, WantLogits logits, const AttentionMask& mask) {
   const int64_t row_begin = batch_.rows();
   const int64_t count = static_cast<int64_t>(tokens.size());
   batch_.tokens.insert(batch_.tokens.end(), tokens.begin(), tokens.end());
@@ -36,8 +36,8 @@ void BatchBuilder::Add(const KvSequence& sequence, int64_t first, std::span<cons
     for (int64_t p = first; p < first + count; ++p) {
       const int64_t block = blocks[static_cast<size_t>(p / kBlockTokens)];
       group.slots.push_back(block * kBlockTokens + p % kBlockTokens);
-      const int64_t begin = plan_.groups[g].window ? std::max<int64_t>(0, p - *plan_.groups[g].window + 1) : 0;
-      group.spans.push_back({static_cast<int32_t>(begin), static_cast<int32_t>(p + 1)});
+      group.spans.push_back(mask.Seen(p, plan_.groups[g].window));
+      GANNET_ASSERT(group.spans.back().end <= first + count, "a row sees a key that this step does not compute");
     }
   }
 }

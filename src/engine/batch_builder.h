@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "kernels/attention_mask.h"
 #include "kv_cache/kv_cache.h"
 #include "layers/batch.h"
 
@@ -16,9 +17,10 @@ class BatchBuilder {
 
   void Clear();
   // Rows for `tokens` at positions [first, first + tokens.size()) of a sequence that has places for them. The sequence
-  // must not change until the step is over. Positions below `prompt_tokens` are prompt, the others generated.
+  // must not change until the step is over. Positions below `prompt_tokens` are prompt, the others generated. No
+  // row sees keys behind the last of them (AttentionMask::Cut).
   void Add(const KvSequence& sequence, int64_t first, std::span<const int32_t> tokens, int64_t prompt_tokens,
-           WantLogits logits);
+           WantLogits logits, const AttentionMask& mask = {});
   Batch& batch() { return batch_; }
 
  private:

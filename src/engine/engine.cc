@@ -44,6 +44,7 @@ class Engine::Impl {
         scheduler_(cache_, {std::min<int64_t>(options.max_batch_rows, model.max_step_rows()), options.max_running}),
         builder_(model.kv_plan()),
         mailbox_(options.max_running + options.max_waiting) {
+    span_limit_ = std::min<int64_t>(options.max_batch_rows, model.max_step_rows());
     max_context_ =
         std::min(options.max_context > 0 ? options.max_context : model.spec().max_positions, cache_.capacity_tokens());
     Log().info("cache: {} tokens, at most {:.2f} GB; a request holds at most {}", cache_.capacity_tokens(),
@@ -77,6 +78,7 @@ class Engine::Impl {
   Mailbox mailbox_;
   EngineStats stats_;
   int64_t max_context_ = 0;
+  int64_t span_limit_ = 0;
   std::vector<SampledToken> sampled_;
   std::thread thread_;
 };
@@ -110,6 +112,30 @@ Status CheckSampling(const SamplingParams& p, int64_t vocab) {
   return Ok();
 }
 
+// `most`: tokens of a span that a step has room for.
+Status CheckSpans(const Request& request, int64_t most) {
+  const char* const field = "bidirectional_spans";
+  int64_t behind = 0;
+  for (const TokenSpan& span : request.bidirectional_spans) {
+    const std::string words = fmt::format("the bidirectional span [{}, {}]", span.begin, span.end);
+    if (span.begin < 0 || span.end <= span.begin || span.end > std::ssize(request.prompt)) {
+      return Error{fmt::format("{} is not a part of the prompt's {} tokens: it must be [first, one past the last]",
+                               words, request.prompt.size()),
+                   ErrorKind::kInvalid, field};
+    }
+    if (span.begin < behind) {
+      return Error{words + " overlaps the one before it, or comes before it", ErrorKind::kInvalid, field};
+    }
+    if (span.end - span.begin > most) {
+      return Error{fmt::format("{} has {} tokens, but all of a span is computed in one step, where {} have room", words,
+                               span.end - span.begin, most),
+                   ErrorKind::kTooLarge, field};
+    }
+    behind = span.end;
+  }
+  return Ok();
+}
+
 bool NeedsHistory(const SamplingParams& p) {
   return p.repetition_penalty != 1 || p.frequency_penalty != 0 || p.presence_penalty != 0;
 }
@@ -132,6 +158,7 @@ Result<RequestId> Engine::Impl::Submit(Request request, std::shared_ptr<TokenSin
                              request.sampling.max_tokens, max_context_),
                  ErrorKind::kTooLarge, "max_tokens"};
   }
+  GANNET_TRY([[maybe_unused]] auto spans, CheckSpans(request, span_limit_));
   std::erase_if(request.sampling.stop_ids, [&](TokenId token) { return token < 0 || token >= vocab; });
   return mailbox_.Submit(std::move(request), std::move(sink));
 }
@@ -162,6 +189,7 @@ void Engine::Impl::Receive(Mailbox::Mail mail) {
     task->sink = std::move(submission.sink);
     task->tokens = submission.request.prompt;
     task->request = std::move(submission.request);
+    task->mask = AttentionMask::Bidirectional(task->request.bidirectional_spans);
     if (NeedsHistory(task->request.sampling)) task->history.AddPrompt(task->request.prompt);
     scheduler_.Add(std::move(task));
   }
@@ -183,7 +211,7 @@ void Engine::Impl::Step() {
   for (const ScheduledRows& rows : step) {
     const std::span<const TokenId> tokens(rows.task->tokens.data() + rows.first, static_cast<size_t>(rows.count));
     builder_.Add(*rows.task->sequence, rows.first, tokens, rows.task->prompt_tokens(),
-                 rows.sample ? WantLogits::kLast : WantLogits::kNone);
+                 rows.sample ? WantLogits::kLast : WantLogits::kNone, rows.task->mask);
   }
   const std::span<const float> logits = model_.Forward(builder_.batch(), cache_);
 

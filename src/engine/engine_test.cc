@@ -94,6 +94,10 @@ std::vector<Request> RandomRequests(std::mt19937& random, int count, int64_t voc
       const size_t at = static_cast<size_t>(i);
       request.prompt.push_back(shares ? shared[at] : below(static_cast<int>(vocab)));
     }
+    if (below(3) == 0) {  // tokens that see each other
+      const int begin = below(length);
+      request.bidirectional_spans.push_back({begin, std::min(length, begin + 1 + below(7))});
+    }
     request.sampling.max_tokens = 1 + below(below(4) == 0 ? 100 : 24);
     request.sampling.temperature = below(2) == 0 ? 0.0f : 1.0f;
     request.sampling.top_p = below(3) == 0 ? 0.9f : 1.0f;
@@ -131,6 +135,12 @@ std::vector<Outcome> RunTogether(Model& model, const std::vector<Request>& reque
   std::vector<std::shared_ptr<Recorder>> recorders;
   for (const Request& request : requests) {
     recorders.push_back(std::make_shared<Recorder>());
+    if (!request.bidirectional_spans.empty() && schedule.max_batch_rows < 7) {  // refused
+      TokenEvent refused;
+      refused.finish = FinishReason::kCancelled;
+      recorders.back()->OnToken(refused);
+      continue;
+    }
     const Result<RequestId> id = engine.Submit(request, recorders.back());
     EXPECT_TRUE(id.ok());
     if (below(8) == 0) std::this_thread::sleep_for(std::chrono::microseconds(below(300)));
@@ -214,6 +224,50 @@ INSTANTIATE_TEST_SUITE_P(EveryTinyModel, Promise, testing::ValuesIn(TestModelNam
   std::ranges::replace(name, '-', '_');
   return name;
 });
+
+TEST(Engine, RefusesSpansThatAreNoPartOfThePrompt) {
+  const std::unique_ptr<Model> model = Load(Golden("llama-f32"), "auto", 1);
+  Engine engine(*model, {.max_batch_rows = 8, .cache_tokens = 1024});
+  const auto refusal = [&](std::vector<TokenSpan> spans) {
+    Request request;
+    for (TokenId id = 0; id < 20; ++id) request.prompt.push_back(id);
+    request.bidirectional_spans = std::move(spans);
+    const Result<RequestId> id = engine.Submit(request, std::make_shared<Recorder>());
+    return id.ok() ? std::string() : id.error().message;
+  };
+  const std::string shape = " is not a part of the prompt's 20 tokens: it must be [first, one past the last]";
+  EXPECT_EQ(refusal({{-1, 4}}), "the bidirectional span [-1, 4]" + shape);
+  EXPECT_EQ(refusal({{4, 4}}), "the bidirectional span [4, 4]" + shape);
+  EXPECT_EQ(refusal({{18, 21}}), "the bidirectional span [18, 21]" + shape);
+  EXPECT_EQ(refusal({{4, 8}, {7, 9}}), "the bidirectional span [7, 9] overlaps the one before it, or comes before it");
+  EXPECT_EQ(
+      refusal({{4, 13}}),
+      "the bidirectional span [4, 13] has 9 tokens, but all of a span is computed in one step, where 8 have room");
+  EXPECT_EQ(refusal({{0, 8}, {8, 16}, {19, 20}}), "");
+  engine.WaitIdle();
+}
+
+// A span as long as a step runs although another request generates all the while.
+TEST(Engine, ASpanOfAWholeStepWaitsForNobody) {
+  const std::unique_ptr<Model> model = Load(Golden("llama-f32"), "auto", 1);
+  Engine engine(*model, {.max_batch_rows = 8, .max_running = 4, .cache_tokens = 1024});
+  Request generating;
+  generating.prompt = {1, 2, 3};
+  generating.sampling.max_tokens = 200;
+  const auto first = std::make_shared<Recorder>();
+  ASSERT_TRUE(engine.Submit(generating, first).ok());
+  Request spanned;
+  for (TokenId id = 0; id < 20; ++id) spanned.prompt.push_back(id);
+  spanned.bidirectional_spans = {{4, 12}};
+  spanned.sampling.max_tokens = 2;
+  const auto second = std::make_shared<Recorder>();
+  ASSERT_TRUE(engine.Submit(spanned, second).ok());
+  while (second->outcome().finish == FinishReason::kNone) std::this_thread::yield();
+  EXPECT_EQ(second->outcome().finish, FinishReason::kLength);
+  EXPECT_LT(first->tokens(), 200u);
+  engine.WaitIdle();
+  EXPECT_EQ(first->tokens(), 200u);
+}
 
 TEST(PromiseOf, SlowSameBitsOfTheBundledModel) {  // 4-bit and 8-bit weights
   const auto path = std::filesystem::path(GANNET_SOURCE_DIR) / ".cache/models/SmolLM2-135M-Instruct.Q4_1.gguf";

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "kernels/attention_mask.h"
 
 namespace gannet {
 
@@ -32,6 +33,8 @@ struct SamplingParams {
 
 struct Request {
   std::vector<TokenId> prompt;  // not empty
+  // Parts of the prompt whose tokens see each other, later ones too; ascending, not overlapping.
+  std::vector<TokenSpan> bidirectional_spans;
   SamplingParams sampling;
   int priority = 0;  // higher runs first; equal ones in order of arrival
 };

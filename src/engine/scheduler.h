@@ -17,6 +17,7 @@ struct Task {
   Request request;
   std::shared_ptr<TokenSink> sink;
   std::vector<TokenId> tokens;  // prompt, then generated
+  AttentionMask mask;           // of the request's bidirectional spans
   int64_t computed = 0;         // tokens whose keys and values are in the cache
   int cached_tokens = 0;        // prompt tokens found in the cache when it was first admitted
   bool admitted_before = false;
@@ -46,8 +47,10 @@ class Scheduler {
 
   void Add(std::unique_ptr<Task> task);
   // The rows of the next step, their places in the cache taken: one row for each task that generates, then prompt
-  // chunks, oldest first within a priority, then newly admitted ones. When the cache is full the youngest of the lowest
-  // priority is preempted: it waits again at its old place and is recomputed. Empty only when nothing can run.
+  // chunks, oldest first within a priority, then newly admitted ones. Rows that see each other are never parted: when
+  // the generating tasks leave too little of a step for them, they go first, but never in two steps running. When the
+  // cache is full the youngest of the lowest priority is preempted: it waits again at its old place and is recomputed.
+  // Empty only when nothing can run.
   std::vector<ScheduledRows> Schedule();
   // Takes the task out, wherever it is, and frees its cache; null if unknown.
   std::unique_ptr<Task> Remove(RequestId id);
@@ -61,6 +64,8 @@ class Scheduler {
   using Tasks = std::vector<std::unique_ptr<Task>>;  // in order of (priority, id)
 
   bool AppendOrPreempt(Task& task, int64_t count);
+  bool ScheduleChunk(Task& task, int64_t count, int64_t& budget, std::vector<ScheduledRows>& step);
+  Task* SpanWithoutRoom();
   void PreemptLast();
   void Admit(int64_t& budget, std::vector<ScheduledRows>& step);
   static void InsertInOrder(Tasks& tasks, std::unique_ptr<Task> task);
@@ -70,6 +75,7 @@ class Scheduler {
   Tasks running_;
   Tasks waiting_;
   int64_t preemptions_ = 0;
+  bool span_was_early_ = false;  // in the last step
 };
 
 }  // namespace gannet

@@ -5,55 +5,21 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <filesystem>
 
-#include "base/json.h"
-#include "base/mapped_file.h"
+#include "base/npy.h"
 #include "engine/batch_builder.h"
 #include "engine/model.h"
-#include "engine/request.h"
+#include "engine/test_goldens.h"
 
 namespace gannet {
 namespace {
 
-// What another implementation computed for a prompt and its greedy continuation (tools/goldens/make_models.py).
-struct Golden {
-  std::vector<TokenId> ids;  // prompt, then generated
-  int64_t prompt = 0;
-  int64_t first_row = 0;  // in logits.npy
-};
-
-std::vector<Golden> ReadGoldens(const std::filesystem::path& folder) {
-  const Json json = Json::Parse(ReadTextFile(folder / "goldens.json", size_t{1} << 20)).value();
-  std::vector<Golden> goldens;
-  for (const Json& prompt : json.Find("prompts")->as_array()) {
-    Golden golden;
-    for (const Json& id : prompt.Find("ids")->as_array()) golden.ids.push_back(static_cast<TokenId>(*id.as_int()));
-    golden.prompt = std::ssize(golden.ids);
-    for (const Json& id : prompt.Find("greedy")->as_array()) golden.ids.push_back(static_cast<TokenId>(*id.as_int()));
-    golden.first_row = *prompt.Find("first_row")->as_int();
-    goldens.push_back(std::move(golden));
-  }
-  return goldens;
-}
-
-// The fp32 data of a .npy file of version 1.
-std::vector<float> ReadNpy(const std::filesystem::path& path) {
-  const std::string bytes = ReadTextFile(path, size_t{1} << 24);
-  uint16_t header = 0;
-  std::memcpy(&header, bytes.data() + 8, sizeof header);
-  std::vector<float> values((bytes.size() - 10 - header) / sizeof(float));
-  std::memcpy(values.data(), bytes.data() + 10 + header, values.size() * sizeof(float));
-  return values;
-}
-
 class StepShapes : public testing::TestWithParam<const char*> {
  protected:
   StepShapes()
-      : folder_(std::filesystem::path(GANNET_SOURCE_DIR) / "tests" / "goldens" / GetParam()),
+      : folder_(GoldenFolder(GetParam())),
         goldens_(ReadGoldens(folder_)),
-        want_(ReadNpy(folder_ / "logits.npy")),
+        want_(ReadNpy(folder_ / "logits.npy").values),
         model_(Model::Load(folder_, {.threads = 2, .max_step_rows = 128})),
         cache_(model_->kv_plan(), {.tokens = 512, .running = 2, .step_tokens = 128, .prefix_cache = false}),
         builder_(model_->kv_plan()) {

@@ -46,11 +46,11 @@ int32_t KvCache::TakeBlock(size_t group) {
   return block;
 }
 
-std::pair<PrefixTree::Node*, int64_t> KvCache::Match(std::span<const int32_t> prompt) const {
+std::pair<PrefixTree::Node*, int64_t> KvCache::Match(std::span<const int32_t> prompt, int64_t shared_tokens) const {
   PrefixTree::Node* node = tree_->root();
   std::vector<PrefixTree::Node*> path;
   if (prefix_cache_) {
-    const int64_t most = (static_cast<int64_t>(prompt.size()) - 1) / kBlockTokens;
+    const int64_t most = std::min(static_cast<int64_t>(prompt.size()) - 1, shared_tokens) / kBlockTokens;
     while (static_cast<int64_t>(path.size()) < most) {
       node = tree_->Find(node, prompt.subspan(path.size() * kBlockTokens, kBlockTokens));
       if (!node) break;
@@ -70,8 +70,8 @@ std::pair<PrefixTree::Node*, int64_t> KvCache::Match(std::span<const int32_t> pr
   return {tree_->root(), 0};
 }
 
-bool KvCache::CanAdmit(std::span<const int32_t> prompt) const {
-  const auto [node, depth] = Match(prompt);
+bool KvCache::CanAdmit(std::span<const int32_t> prompt, int64_t shared_tokens) const {
+  const auto [node, depth] = Match(prompt, shared_tokens);
   const int64_t needed = BlocksFor(static_cast<int64_t>(prompt.size()) + 1) - depth;
   for (size_t group = 0; group < pools_.size(); ++group) {
     const std::optional<int64_t> window = plan_.groups[group].window;
@@ -87,9 +87,10 @@ bool KvCache::CanAdmit(std::span<const int32_t> prompt) const {
   return true;
 }
 
-std::unique_ptr<KvSequence> KvCache::Open(std::span<const int32_t> prompt) {
+std::unique_ptr<KvSequence> KvCache::Open(std::span<const int32_t> prompt, int64_t shared_tokens) {
   auto sequence = std::make_unique<KvSequence>();
-  const auto [node, depth] = Match(prompt);
+  sequence->shared_tokens_ = shared_tokens;
+  const auto [node, depth] = Match(prompt, shared_tokens);
   tree_->Acquire(node);
   sequence->tip_ = node;
   sequence->tip_blocks_ = depth;
@@ -136,7 +137,7 @@ void KvCache::Commit(KvSequence& sequence, int64_t length) {
   if (prefix_cache_) {
     const std::span<const int32_t> tokens = sequence.tokens_;
     std::vector<int32_t> blocks(pools_.size());
-    while ((sequence.tip_blocks_ + 1) * kBlockTokens <= length) {
+    while ((sequence.tip_blocks_ + 1) * kBlockTokens <= std::min(length, sequence.shared_tokens_)) {
       const size_t i = static_cast<size_t>(sequence.tip_blocks_);
       for (size_t group = 0; group < pools_.size(); ++group) blocks[group] = sequence.tables_[group][i];
       PrefixTree::Node* node = tree_->Insert(sequence.tip_, tokens.subspan(i * kBlockTokens, kBlockTokens), blocks);

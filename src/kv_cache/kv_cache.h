@@ -23,6 +23,7 @@ class KvSequence {
   friend class KvCache;
   std::vector<int32_t> tokens_;
   std::vector<std::vector<int32_t>> tables_;  // [groups][ceil(length / 64)]
+  int64_t shared_tokens_ = 0;                 // only these may be found or left in the prefix tree
   PrefixTree::Node* tip_ = nullptr;           // the deepest node this sequence follows
   int64_t tip_blocks_ = 0;                    // depth of tip_
 };
@@ -43,14 +44,18 @@ class KvCache {
   // Throws LoadError("kv_cache", ...) when the memory cannot be had.
   KvCache(const KvPlan& plan, const KvCacheOptions& options);
 
+  static constexpr int64_t kAll = int64_t{1} << 60;
+
   const KvPlan& plan() const { return plan_; }
   KvPages Pages(size_t group, size_t layer_in_group) const { return pools_[group].Pages(layer_in_group); }
 
   // Whether a sequence of `prompt` tokens could be appended whole now, were it alone in asking. Counts what its
-  // cached prefix saves.
-  bool CanAdmit(std::span<const int32_t> prompt) const;
-  // A new sequence that holds the longest cached prefix of `prompt`, at most prompt.size() - 1 tokens of it.
-  std::unique_ptr<KvSequence> Open(std::span<const int32_t> prompt);
+  // cached prefix saves. `shared_tokens`: as for Open.
+  bool CanAdmit(std::span<const int32_t> prompt, int64_t shared_tokens = kAll) const;
+  // A new sequence that holds the longest cached prefix of `prompt`, at most prompt.size() - 1 tokens of it. Tokens
+  // from `shared_tokens` on are neither looked up nor left for others: their rows depend on more than the tokens before
+  // them.
+  std::unique_ptr<KvSequence> Open(std::span<const int32_t> prompt, int64_t shared_tokens = kAll);
   // Gives places to more tokens; the caller then computes them. False, with nothing changed, when there is no room.
   bool Append(KvSequence& sequence, std::span<const int32_t> tokens);
   // All of the sequence's first `length` tokens are computed and final: full blocks become findable, and blocks that
@@ -69,7 +74,7 @@ class KvCache {
   int64_t Room(size_t group) const;
   int32_t TakeBlock(size_t group);
   // The deepest usable node for these tokens and its depth in blocks.
-  std::pair<PrefixTree::Node*, int64_t> Match(std::span<const int32_t> prompt) const;
+  std::pair<PrefixTree::Node*, int64_t> Match(std::span<const int32_t> prompt, int64_t shared_tokens) const;
   void DropLeftWindow(KvSequence& sequence, int64_t length);
 
   KvPlan plan_;

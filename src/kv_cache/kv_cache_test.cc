@@ -186,5 +186,27 @@ TEST(KvCache, FinishedPrefixesAreFoundAgainAndEvictedOldestFirst) {
   EXPECT_EQ(run(2, 65), 64);
 }
 
+// Rows behind the shared tokens depend on more than the tokens before them: nobody finds their blocks, and they find
+// nobody's.
+TEST(KvCache, SharesOnlyWhatItIsTold) {
+  const KvPlan plan = TestPlan(std::nullopt);
+  KvCache cache(plan, {.tokens = 64 * 16, .running = 2, .step_tokens = 64, .prefix_cache = true});
+  std::vector<int32_t> tokens(64 * 4);
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i);
+  const auto run = [&](int64_t shared) {
+    auto sequence = cache.Open(tokens, shared);
+    const int64_t found = sequence->length();
+    EXPECT_TRUE(cache.Append(*sequence, std::span(tokens).subspan(static_cast<size_t>(found))));
+    cache.Commit(*sequence, sequence->length());
+    cache.Close(std::move(sequence));
+    return found;
+  };
+  EXPECT_EQ(run(130), 0);              // leaves two blocks behind
+  EXPECT_EQ(run(KvCache::kAll), 128);  // finds them, leaves all four
+  EXPECT_EQ(run(130), 128);
+  EXPECT_EQ(run(63), 0);
+  EXPECT_EQ(run(KvCache::kAll), 192);
+}
+
 }  // namespace
 }  // namespace gannet

@@ -53,6 +53,24 @@ Result<std::vector<TokenId>> ReadIds(const Json::Array& items) {
   return ids;
 }
 
+// [[a, b], ...]; whether they are parts of the prompt is the engine's to say.
+Result<std::vector<TokenSpan>> ReadSpans(const Json& field) {
+  const Error wrong{
+      "'bidirectional_spans' must be an array of pairs of token positions: [[first, one past the last], ...].",
+      ErrorKind::kInvalid, "bidirectional_spans"};
+  std::vector<TokenSpan> spans;
+  for (const Json& item : field.as_array()) {
+    if (!item.is_array() || item.as_array().size() != 2) return wrong;
+    std::optional<int64_t> ends[2];
+    for (size_t i = 0; i < 2; ++i) {
+      if (item.as_array()[i].is_number()) ends[i] = item.as_array()[i].as_int();
+    }
+    if (!ends[0] || !ends[1]) return wrong;
+    spans.push_back({*ends[0], *ends[1]});
+  }
+  return spans;
+}
+
 }  // namespace
 
 Result<Job> ParseCompletions(std::string_view body, const TextModel& text, const JobLimits& limits) {
@@ -63,6 +81,7 @@ Result<Job> ParseCompletions(std::string_view body, const TextModel& text, const
   job.model_name = limits.model_name;
   const std::optional<std::string> model = fields.String("model");
   const Json* prompt = fields.Any("prompt");
+  const Json* spans = fields.Array("bidirectional_spans");
   ReadSharedFields(fields, text, job);
   const std::optional<int64_t> max_tokens = fields.Integer("max_tokens", 1, std::numeric_limits<int>::max());
   const std::optional<int64_t> best_of = fields.Integer("best_of", 1, 128);
@@ -90,8 +109,15 @@ Result<Job> ParseCompletions(std::string_view body, const TextModel& text, const
                              prompts.size(), job.n, limits.max_choices),
                  ErrorKind::kInvalid, "prompt"};
   }
+  if (spans != nullptr && (prompts.size() != 1 || prompts[0].ids == nullptr)) {
+    return Error{"'bidirectional_spans' needs a 'prompt' of token ids, and one prompt alone.", ErrorKind::kInvalid,
+                 "bidirectional_spans"};
+  }
   for (const RawPrompt& raw : prompts) {
     PromptInput input;
+    if (spans != nullptr) {
+      GANNET_TRY(input.bidirectional_spans, ReadSpans(*spans));
+    }
     if (raw.text != nullptr) {
       input.tokens = text.tokenizer->Encode(*raw.text, {.add_special = add_special, .parse_special = true});
       if (echo) input.echo = *raw.text;

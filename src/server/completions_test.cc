@@ -42,9 +42,31 @@ TEST(Completions, EveryFormOfPrompt) {
   EXPECT_EQ(prompts, expected);
 }
 
+TEST(Completions, BidirectionalSpans) {
+  TestServer test;
+  EXPECT_EQ(test.Complete(R"({"prompt":[72,105,33,33],"bidirectional_spans":[[0,2],[3,4]]})").status, 200);
+  const std::vector<TokenSpan> spans = test.engine.requests().at(0).bidirectional_spans;
+  ASSERT_EQ(spans.size(), 2u);
+  EXPECT_EQ(spans[0].begin, 0);
+  EXPECT_EQ(spans[0].end, 2);
+  EXPECT_EQ(spans[1].begin, 3);
+  EXPECT_EQ(test.Complete(R"({"prompt":[72],"bidirectional_spans":[]})").status, 200);
+  EXPECT_EQ(test.Complete(R"({"prompt":"a","bidirectional_spans":null})").status, 200);
+}
+
 TEST(Completions, Mistakes) {
   TestServer test;
   const std::vector<std::array<std::string, 3>> cases{
+      {R"({"prompt":"abc","bidirectional_spans":[[0,2]]})",
+       "'bidirectional_spans' needs a 'prompt' of token ids, and one prompt alone.", "bidirectional_spans"},
+      {R"({"prompt":[[1],[2]],"bidirectional_spans":[[0,1]]})",
+       "'bidirectional_spans' needs a 'prompt' of token ids, and one prompt alone.", "bidirectional_spans"},
+      {R"({"prompt":[1,2],"bidirectional_spans":[0,2]})",
+       "'bidirectional_spans' must be an array of pairs of token positions: [[first, one past the last], ...].",
+       "bidirectional_spans"},
+      {R"({"prompt":[1,2],"bidirectional_spans":[[0,"2"]]})",
+       "'bidirectional_spans' must be an array of pairs of token positions: [[first, one past the last], ...].",
+       "bidirectional_spans"},
       {"", "The body is empty; send a JSON object.", ""},
       {"[1]", "The body must be a JSON object, not array.", ""},
       {R"({})", "'prompt' is missing.", "prompt"},

@@ -79,7 +79,7 @@ Status Generation::Submit(const std::shared_ptr<Gate>& gate) {
   choices_.reserve(job_.prompts.size() * job_.n);
   for (const PromptInput& prompt : job_.prompts) {
     for (int i = 0; i < job_.n; ++i) {
-      Request request{prompt.tokens, job_.sampling, job_.priority};
+      Request request{prompt.tokens, prompt.bidirectional_spans, job_.sampling, job_.priority};
       request.sampling.seed += static_cast<uint64_t>(i);
       const int index = static_cast<int>(choices_.size());
       GANNET_TRY(const RequestId id,

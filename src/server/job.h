@@ -16,6 +16,7 @@ enum class Endpoint { kCompletions, kChat };
 struct PromptInput {
   std::vector<TokenId> tokens;
   std::string echo;  // with Job::echo, the prompt's text where it was given as text
+  std::vector<TokenSpan> bidirectional_spans = {};
 };
 
 struct Job {

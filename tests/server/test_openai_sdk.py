@@ -92,6 +92,16 @@ def simple(checks, client, model):
     both = client.completions.create(model=model, prompt=["Once upon a time", "The sun"], temperature=0, max_tokens=16)
     checks.check(both.choices[0].text == text and both.choices[1].index == 1, "several prompts")
 
+    def spans(ids, *pairs):
+        return client.completions.create(model=model, prompt=ids, temperature=0, max_tokens=8,
+                                         extra_body={"bidirectional_spans": [list(pair) for pair in pairs]})
+    ids = list(range(100, 180))
+    seen = [spans(ids, *pairs).choices[0].text for pairs in [(), ((3, 70),), ((3, 70),), ((3, 4),), ()]]
+    checks.check(seen[0] == seen[3] == seen[4] and seen[1] == seen[2] != seen[0],
+                 f"a span changes what its tokens see, a span of one token nothing, and the cache neither: {seen}")
+    checks.refused(openai.BadRequestError, ["bidirectional_spans", "[3, 90]", "80 tokens"], lambda: spans(ids, (3, 90)))
+    checks.refused(openai.BadRequestError, ["bidirectional_spans", "token ids"], lambda: spans("a text", (0, 1)))
+
     word = text.split()[2]
     stopped = client.completions.create(model=model, prompt="Once upon a time", temperature=0, max_tokens=16, stop=word)
     checks.check(stopped.choices[0].text == text[:text.index(word)] and stopped.choices[0].finish_reason == "stop",
