@@ -25,6 +25,7 @@ struct BenchFlags {
   int prompt = 512;
   int generate = 128;
   int context = 16;
+  std::vector<int> contexts = {};
   int repeat = 3;
   bool json = false;
 };
@@ -55,16 +56,68 @@ double Seconds(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
 }
 
+struct ContextSpeed {
+  double seconds = 0;  // of a generated token
+  PartTimes parts;     // of these
+};
+
+// Notes the time by part at its first token and at its last.
+class PartWatch : public TokenSink {
+ public:
+  explicit PartWatch(const Model& model) : model_(model) {}
+  void OnToken(const TokenEvent& event) override {  // between passes, on the engine's thread
+    if (!event.has_token) return;
+    if (tokens_++ == 0) {
+      begin_ = Clock::now();
+      at_begin_ = model_.part_times();
+    }
+    end_ = Clock::now();
+    at_end_ = model_.part_times();
+  }
+  ContextSpeed Average() const {
+    const double steps = tokens_ - 1;
+    ContextSpeed speed{std::chrono::duration<double>(end_ - begin_).count() / steps, {}};
+    for (size_t i = 0; i < kParts; ++i) {
+      speed.parts.seconds[i] = (at_end_.seconds[i] - at_begin_.seconds[i]) / steps;
+    }
+    return speed;
+  }
+
+ private:
+  const Model& model_;
+  int tokens_ = 0;
+  Clock::time_point begin_, end_;
+  PartTimes at_begin_, at_end_;
+};
+
+std::vector<TokenId> RandomPrompt(int64_t vocab, int tokens, int stream, uint64_t seed) {
+  std::vector<TokenId> prompt;
+  for (int i = 0; i < tokens; ++i) {
+    const auto bits = Philox(seed, {static_cast<uint32_t>(i), static_cast<uint32_t>(stream), 0, 0});
+    prompt.push_back(static_cast<TokenId>(bits[0] % static_cast<uint64_t>(vocab)));
+  }
+  return prompt;
+}
+
+// One stream that generates behind `context` tokens.
+ContextSpeed MeasureContext(Engine& engine, const Model& model, int context, int generate) {
+  Request request;
+  request.prompt = RandomPrompt(model.spec().vocab, context, 0, 3);
+  request.sampling.temperature = 0;
+  request.sampling.max_tokens = generate;
+  const auto watch = std::make_shared<PartWatch>(model);
+  OrThrow(engine.Submit(std::move(request), watch));
+  engine.WaitIdle();
+  return watch->Average();
+}
+
 // `streams` requests at once, of random prompts that share nothing.
 std::vector<std::shared_ptr<Stopwatch>> RunStreams(Engine& engine, int64_t vocab, int streams, int prompt, int generate,
                                                    uint64_t seed) {
   std::vector<std::shared_ptr<Stopwatch>> watches;
   for (int stream = 0; stream < streams; ++stream) {
     Request request;
-    for (int i = 0; i < prompt; ++i) {
-      const auto bits = Philox(seed, {static_cast<uint32_t>(i), static_cast<uint32_t>(stream), 0, 0});
-      request.prompt.push_back(static_cast<TokenId>(bits[0] % static_cast<uint64_t>(vocab)));
-    }
+    request.prompt = RandomPrompt(vocab, prompt, stream, seed);
     request.sampling.temperature = 0;
     request.sampling.max_tokens = generate;
     watches.push_back(std::make_shared<Stopwatch>());
@@ -131,6 +184,7 @@ int Bench(const BenchFlags& flags) {
   }
   Json results{Json::Array{}};
   for (const int streams : flags.streams) {
+    if (streams == 0) continue;
     Measure(engine, vocab, streams, flags, 1);  // warms caches and clocks
     std::vector<double> prefill;
     std::vector<double> decode;
@@ -165,6 +219,30 @@ int Bench(const BenchFlags& flags) {
     }
   }
   report.Set("results", std::move(results));
+  Json contexts{Json::Array{}};
+  if (!flags.contexts.empty() && !flags.json) {
+    std::fputs("\nms of a generated token, one stream, by context\n", stdout);
+    std::fputs(fmt::format("{:>9} {:>12}", "context", "whole step").c_str(), stdout);
+    for (const std::string_view part : kPartNames) std::fputs(fmt::format(" {:>12}", part).c_str(), stdout);
+  }
+  for (const int context : flags.contexts) {
+    const ContextSpeed speed = MeasureContext(engine, *model, context, flags.generate);
+    Json result;
+    result.Set("context_tokens", context);
+    result.Set("generated_tokens", flags.generate);
+    result.Set("ms_per_token", 1e3 * speed.seconds);
+    Json parts;
+    for (size_t i = 0; i < kParts; ++i) parts.Set(kPartNames[i], 1e3 * speed.parts.seconds[i]);
+    result.Set("parts_ms", std::move(parts));
+    contexts.Append(std::move(result));
+    if (flags.json) continue;
+    std::fputs(fmt::format("\n{:>9} {:>12.3f}", context, 1e3 * speed.seconds).c_str(), stdout);
+    for (const double seconds : speed.parts.seconds)
+      std::fputs(fmt::format(" {:>12.3f}", 1e3 * seconds).c_str(), stdout);
+    std::fflush(stdout);
+  }
+  if (!flags.contexts.empty() && !flags.json) std::fputs("\n", stdout);
+  report.Set("contexts", std::move(contexts));
   if (flags.json) std::fputs((report.Dump(2) + "\n").c_str(), stdout);
   return 0;
 }
@@ -175,11 +253,17 @@ void AddBench(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("bench", "the machine's roofs, then prefill and decode speeds against them");
   auto flags = std::make_shared<BenchFlags>();
   AddRunFlags(*command, flags->run);
-  command->add_option("--streams", flags->streams, "how many requests at once")->delimiter(',')->capture_default_str();
+  command->add_option("--streams", flags->streams, "how many requests at once; 0 for none")
+      ->delimiter(',')
+      ->capture_default_str();
   command->add_option("--prompt", flags->prompt, "prompt tokens of a stream")->check(CLI::Range(1, 1 << 20));
   command->add_option("--generate", flags->generate, "tokens a stream generates")->check(CLI::Range(2, 1 << 20));
   command->add_option("--context", flags->context, "tokens before the first generated one when decode is measured")
       ->check(CLI::Range(1, 1 << 20));
+  command
+      ->add_option("--contexts", flags->contexts,
+                   "also one stream behind each of these many tokens, with the time of a token by part")
+      ->delimiter(',');
   command->add_option("--repeat", flags->repeat, "the median of so many runs")->check(CLI::Range(1, 1000));
   command->add_flag("--json", flags->json, "machine-readable");
   command->callback([flags, &exit_code] { exit_code = Bench(*flags); });

@@ -131,7 +131,7 @@ StepContext Model::Begin(Batch& batch) {
   batch.ropes.resize(ropes_.size());
   for (size_t i = 0; i < ropes_.size(); ++i) ropes_[i].Fill(batch.positions, batch.ropes[i]);
   hidden_rows_ = static_cast<size_t>(rows * spec_.hidden);
-  return {*kernels_, *pool_, batch, buffers_};
+  return {*kernels_, *pool_, batch, buffers_, part_times_};
 }
 
 std::span<const float> Model::Forward(Batch& batch, const KvCache& cache) {
@@ -173,6 +173,7 @@ std::span<const float> Model::Logits(const Batch& batch, const std::vector<float
                 logits_rows_.data() + i * spec_.hidden);
   }
   if (wanted == 0) return {};
+  const PartTimer timer(part_times_, Part::kLmHead);
   if (!norm.empty()) {
     kernels_->rms_norm({.x = logits_rows_.data(),
                         .x_stride = spec_.hidden,

@@ -55,6 +55,8 @@ class Model {
   std::span<const float> Forward(Batch& batch, const KvCache& cache);
   // The residual stream of the last pass, [rows, hidden], before the final norm (of a head: before its own); valid
   // until the next pass.
+  // Of all passes so far.
+  const PartTimes& part_times() const { return part_times_; }
   std::span<const float> hidden() const { return {buffers_[Area::kHidden], hidden_rows_}; }
   // The same as Forward for draft head `head`: `batch` has the positions that `hidden` [rows, hidden] belongs to, with
   // the tokens `head` + 1 places further on. `hidden` is the model's, or of a chained head the one of the head before
@@ -89,6 +91,7 @@ class Model {
   std::vector<RopeTable> ropes_;
   std::vector<std::unique_ptr<float[]>> copies_;  // what packed weights look at outside the file
   Buffers buffers_;
+  PartTimes part_times_;
   size_t hidden_rows_ = 0;    // floats of hidden()
   FloatBuffer draft_hidden_;  // [rows, hidden]: what a head takes in
   FloatBuffer logits_rows_;   // [rows wanted, hidden]

@@ -21,6 +21,7 @@ void DecoderLayer::Forward(const StepContext& step, const KvCache& cache) const 
                         }},
              spec.mixer);
   Normalize(step, spec.norm, ffn_norm, hidden, width, normed, width);
+  const PartTimer timer(step.times, Part::kFfn);
   std::visit(Overloaded{[&](const DenseFfn& kind) { FfnForward(kind, std::get<DenseFfnWeights>(ffn), step); },
                         [&](const MoeFfn& kind) { FfnForward(kind, std::get<MoeFfnWeights>(ffn), step); }},
              spec.ffn);

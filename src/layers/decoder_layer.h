@@ -8,6 +8,7 @@
 #include "kernels/kernels.h"
 #include "kv_cache/kv_cache.h"
 #include "layers/batch.h"
+#include "layers/part_times.h"
 #include "layers/workspace.h"
 #include "spec/layer_spec.h"
 
@@ -19,6 +20,7 @@ struct StepContext {
   ThreadPool& pool;
   const Batch& batch;
   Buffers& buffers;
+  PartTimes& times;
 };
 
 // A projection as it is multiplied with: packed weight and bias.

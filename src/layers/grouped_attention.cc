@@ -15,16 +15,19 @@ void MixerForward(const GroupedAttention& spec, const GroupedAttentionWeights& w
   const int64_t v_width = spec.kv_heads * spec.value_dim;
   const int64_t out_width = spec.query_heads * spec.value_dim;
 
-  const MatmulTarget projections[] = {weights.q.To(q, q_width), weights.k.To(k, k_width), weights.v.To(v, v_width)};
-  Multiply(step, step.buffers[Area::kNormed], hidden, projections);
-  if (spec.qk_norm) {
-    Normalize(step, *spec.qk_norm, weights.q_norm, q, q_width, q, q_width, spec.query_heads);
-    Normalize(step, *spec.qk_norm, weights.k_norm, k, k_width, k, k_width, spec.kv_heads);
-  }
-  if (spec.rope) {
-    const BatchRope& table = step.batch.ropes[cache.rope];
-    Rotate(step, *spec.rope, table, q, spec.query_heads, spec.key_dim, spec.rope->offset);
-    Rotate(step, *spec.rope, table, k, spec.kv_heads, spec.key_dim, spec.rope->offset);
+  {
+    const PartTimer timer(step.times, Part::kProjections);
+    const MatmulTarget projections[] = {weights.q.To(q, q_width), weights.k.To(k, k_width), weights.v.To(v, v_width)};
+    Multiply(step, step.buffers[Area::kNormed], hidden, projections);
+    if (spec.qk_norm) {
+      Normalize(step, *spec.qk_norm, weights.q_norm, q, q_width, q, q_width, spec.query_heads);
+      Normalize(step, *spec.qk_norm, weights.k_norm, k, k_width, k, k_width, spec.kv_heads);
+    }
+    if (spec.rope) {
+      const BatchRope& table = step.batch.ropes[cache.rope];
+      Rotate(step, *spec.rope, table, q, spec.query_heads, spec.key_dim, spec.rope->offset);
+      Rotate(step, *spec.rope, table, k, spec.kv_heads, spec.key_dim, spec.rope->offset);
+    }
   }
   const BatchGroup& view = step.batch.groups[cache.group];
   step.kernels.store_kv({.keys = k,
@@ -34,18 +37,22 @@ void MixerForward(const GroupedAttention& spec, const GroupedAttentionWeights& w
                          .slots = view.slots,
                          .pages = cache.pages},
                         step.pool);
-  step.kernels.attention({.q = q,
-                          .q_stride = q_width,
-                          .out = attention,
-                          .out_stride = out_width,
-                          .query_heads = spec.query_heads,
-                          .scale = static_cast<float>(spec.scale),
-                          .pages = cache.pages,
-                          .sequences = view.sequences,
-                          .spans = view.spans,
-                          .sinks = weights.sinks.empty() ? nullptr : weights.sinks.data(),
-                          .value_scale = static_cast<float>(spec.value_scale)},
-                         step.pool);
+  {
+    const PartTimer timer(step.times, Part::kAttention);
+    step.kernels.attention({.q = q,
+                            .q_stride = q_width,
+                            .out = attention,
+                            .out_stride = out_width,
+                            .query_heads = spec.query_heads,
+                            .scale = static_cast<float>(spec.scale),
+                            .pages = cache.pages,
+                            .sequences = view.sequences,
+                            .spans = view.spans,
+                            .sinks = weights.sinks.empty() ? nullptr : weights.sinks.data(),
+                            .value_scale = static_cast<float>(spec.value_scale)},
+                           step.pool);
+  }
+  const PartTimer timer(step.times, Part::kProjections);
   if (spec.gate) GateForward(*spec.gate, weights.gate, spec.query_heads, spec.value_dim, step);
   const MatmulTarget output[] = {weights.o.To(step.buffers[Area::kHidden], hidden, /*accumulate=*/true)};
   Multiply(step, attention, out_width, output);

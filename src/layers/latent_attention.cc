@@ -233,21 +233,29 @@ void LatentForward::Absorbed(const PackedRows& packed, const ChosenKeys* chosen)
 void MixerForward(const LatentAttention& spec, const LatentAttentionWeights& weights, const StepContext& step,
                   const LayerCache& cache, const LayerCache& index) {
   LatentForward forward(spec, weights, step, cache);
-  forward.Project();
-  for (size_t i = 0; i < step.batch.sequences.size(); ++i) {
-    if (step.batch.sequences[i].prompt_rows > 0) forward.ExpandedRows(i);
+  const bool indexes = spec.sparse && spec.sparse->indexer;
+  {
+    const PartTimer timer(step.times, Part::kProjections);
+    forward.Project();
   }
   const PackedRows packed = forward.AbsorbedRows();
-  const bool indexes = spec.sparse && spec.sparse->indexer;
-  if (indexes) StoreIndexKeys(*spec.sparse->indexer, weights.indexer, step, index);
-  if (packed.count() > 0) {
-    ChosenKeys chosen;
-    if (spec.sparse) chosen = ChosenOf(step.buffers, spec.sparse->top_k);
-    if (indexes) {
+  if (indexes) {
+    const PartTimer timer(step.times, Part::kIndexer);
+    StoreIndexKeys(*spec.sparse->indexer, weights.indexer, step, index);
+    if (packed.count() > 0) {
       ChooseIndexedKeys(*spec.sparse->indexer, spec.sparse->top_k, weights.indexer, step, index, packed);
     }
-    forward.Absorbed(packed, spec.sparse ? &chosen : nullptr);
   }
+  {
+    const PartTimer timer(step.times, Part::kAttention);
+    for (size_t i = 0; i < step.batch.sequences.size(); ++i) {
+      if (step.batch.sequences[i].prompt_rows > 0) forward.ExpandedRows(i);
+    }
+    ChosenKeys chosen;
+    if (spec.sparse) chosen = ChosenOf(step.buffers, spec.sparse->top_k);
+    if (packed.count() > 0) forward.Absorbed(packed, spec.sparse ? &chosen : nullptr);
+  }
+  const PartTimer timer(step.times, Part::kProjections);
   if (spec.gate) GateForward(*spec.gate, weights.gate, spec.heads, spec.value_dim, step);
   const int64_t hidden = weights.o.weight->rows();
   const MatmulTarget output[] = {weights.o.To(step.buffers[Area::kHidden], hidden, /*accumulate=*/true)};

@@ -196,6 +196,9 @@ def text(checks, smollm2, scratch):
                  f"a seed does not decide the text: {seeded}")
     checks.refused("ids that are no list", ["--decode"], "tokenize", smollm2, "--decode", text="{}")
     checks.answered("inspect --json", lambda said: isinstance(json.loads(said), dict), "inspect", smollm2, "--json")
+    checks.answered("bench by context", lambda said: [c["context_tokens"] for c in json.loads(said)["contexts"]] == [8, 40]
+                    and all(c["parts_ms"]["indexer"] > 0 for c in json.loads(said)["contexts"]), "bench",
+                    GOLDENS / "glm-moe-dsa-mixed", "--streams", "0", "--contexts", "8,40", "--generate", "4", "--json")
     made = scratch / "synthetic"
     checks.answered("synth", lambda said: (made / "config.json").exists(), "synth", GOLDENS / "qwen3-sliding" / "config.json",
                     "--format", "bf16", "--seed", 3, "--out", made)

@@ -99,7 +99,7 @@ def simple(checks, client, model):
     seen = [spans(ids, *pairs).choices[0].text for pairs in [(), ((3, 70),), ((3, 70),), ((3, 4),), ()]]
     checks.check(seen[0] == seen[3] == seen[4] and seen[1] == seen[2] != seen[0],
                  f"a span changes what its tokens see, a span of one token nothing, and the cache neither: {seen}")
-    checks.refused(openai.BadRequestError, ["bidirectional_spans", "[3, 90]", "80 tokens"], lambda: spans(ids, (3, 90)))
+    checks.refused(openai.BadRequestError, ["bidirectional span", "[3, 90]", "80 tokens"], lambda: spans(ids, (3, 90)))
     checks.refused(openai.BadRequestError, ["bidirectional_spans", "token ids"], lambda: spans("a text", (0, 1)))
 
     word = text.split()[2]
