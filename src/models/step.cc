@@ -55,12 +55,12 @@ void CheckLayerConfigs(ConfigReader& reader, const std::vector<GroupedAttention>
   }
 }
 
-// rope_scaling is for the layer types of yarn_only_types.
-RopeSpec ReadRope(ConfigReader& reader, const ModelFrame& frame, const GroupedAttention& attention,
-                  std::optional<double> theta, double partial) {
+// `theta` 0: as the configuration says. rope_scaling is for the layer types of yarn_only_types.
+RopeSpec ReadRope(ConfigReader& reader, const ModelFrame& frame, const GroupedAttention& attention, double theta,
+                  double partial) {
   HfRopeOptions options{.partial = true, .default_partial = partial};
   options.layer_type = attention.window ? "sliding_attention" : "full_attention";
-  if (theta) options.theta = *theta;
+  if (theta > 0) options.theta = theta;
   const auto scaled_types = reader.Find<std::vector<std::string>>("yarn_only_types");
   options.scaled =
       scaled_types ? std::ranges::count(*scaled_types, options.layer_type) > 0 : options.layer_type == "full_attention";
@@ -78,7 +78,7 @@ void ReadRopes(ConfigReader& reader, const ModelFrame& frame, std::vector<Groupe
   const std::vector<double> thetas = numbers("rope_theta");
   const std::vector<double> partials = numbers("partial_rotary_factors");
   for (size_t layer = 0; layer < attention.size(); ++layer) {
-    const auto theta = thetas.empty() ? std::nullopt : std::optional(thetas[layer]);
+    const double theta = thetas.empty() ? 0 : thetas[layer];
     attention[layer].rope = ReadRope(reader, frame, attention[layer], theta, partials.empty() ? 1 : partials[layer]);
   }
 }
