@@ -53,7 +53,15 @@ CpuTopology Read() {
   return machine;
 }
 
+int this_part = 0;
+int parts_in_all = 1;
+
 }  // namespace
+
+void ShareMachine(int part, int parts) {
+  this_part = part;
+  parts_in_all = parts;
+}
 
 const CpuTopology& ThisMachine() {
   static const CpuTopology machine = Read();
@@ -77,7 +85,8 @@ int64_t AvailableMemoryBytes() {
 
 void BindThisThreadToCore(int index, int count) {
   hwloc_topology_t topology = SharedTopology().get();
-  if (count > ThisMachine().cores) return;
+  if (count * parts_in_all > ThisMachine().cores) return;
+  index += this_part * count;
   const hwloc_obj_t core = hwloc_get_obj_by_type(topology, HWLOC_OBJ_CORE, static_cast<unsigned>(index));
   if (!core) return;
   hwloc_cpuset_t set = hwloc_bitmap_dup(core->cpuset);

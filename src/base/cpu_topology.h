@@ -17,6 +17,9 @@ const CpuTopology& ThisMachine();
 // Memory that can still be had without swapping (MemAvailable, bounded by the control group).
 int64_t AvailableMemoryBytes();
 
+// This process is one of `parts` that share the machine's cores: the part-th run of them is its own.
+void ShareMachine(int part, int parts);
+
 // Binds the calling thread to the index-th allowed core; does nothing when `count` threads exceed the allowed cores.
 void BindThisThreadToCore(int index, int count);
 

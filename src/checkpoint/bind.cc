@@ -45,6 +45,13 @@ BoundTensor ViewOf(const PlannedTensor& planned, const Weight& whole, const std:
     weight.col_bytes = planned.col_step == 1 ? 0 : planned.col_step * info.block_bytes;
     return bound;
   }
+  // Columns of whole blocks.
+  if (planned.col_step == 1 && planned.row_step == whole.cols && planned.offset % whole.cols % info.block_values == 0 &&
+      planned.cols % info.block_values == 0) {
+    weight.data += planned.offset / whole.cols * whole.row_bytes +
+                   planned.offset % whole.cols / info.block_values * info.block_bytes;
+    return bound;
+  }
   if (planned.row_step == 1 && planned.col_step == whole.cols && planned.rows == whole.cols) {
     std::swap(weight.rows, weight.cols);
     weight.data += planned.offset / whole.cols * whole.row_bytes;
@@ -97,7 +104,8 @@ const BoundTensor& BoundTensors::Get(int layer, Slot slot, int index) const {
   return *bound;
 }
 
-BoundTensors Bind(const ModelSpec& spec, const std::vector<PlannedTensor>& plan, const Checkpoint& checkpoint) {
+BoundTensors Bind(const ModelSpec& spec, const std::vector<PlannedTensor>& plan, const Checkpoint& checkpoint,
+                  const std::vector<PlannedTensor>& part) {
   BoundTensors bound;
   std::vector<std::string> missing;
   std::map<std::string_view, std::optional<Weight>> used;  // each tensor of the file once; without a weight: missing
@@ -118,6 +126,9 @@ BoundTensors Bind(const ModelSpec& spec, const std::vector<PlannedTensor>& plan,
       }
       whole = checkpoint.WeightOf(*stored);
     }
+  }
+  for (const PlannedTensor& planned : part.empty() ? plan : part) {
+    const std::optional<Weight>& whole = used.at(planned.name);
     if (!whole) continue;
     bound.weights_.emplace(std::tuple{planned.layer, planned.slot, planned.index}, ViewOf(planned, *whole, where));
   }

@@ -29,7 +29,8 @@ class BoundTensors {
   const std::vector<std::string>& notices() const { return notices_; }
 
  private:
-  friend BoundTensors Bind(const ModelSpec&, const std::vector<PlannedTensor>&, const Checkpoint&);
+  friend BoundTensors Bind(const ModelSpec&, const std::vector<PlannedTensor>&, const Checkpoint&,
+                           const std::vector<PlannedTensor>&);
   std::map<std::tuple<int, Slot, int>, BoundTensor> weights_;
   std::vector<std::string> notices_;
 };
@@ -37,6 +38,8 @@ class BoundTensors {
 // Every planned tensor exists with its shape in a format that is recognised, and nothing is left over but what is known
 // to be harmless: *.rotary_emb.inv_freq, an lm_head equal to a tied embedding byte for byte, and what the spec calls
 // unused. Throws LoadError("checkpoint", ...) naming tensors. The checkpoint must outlive the weights.
-BoundTensors Bind(const ModelSpec& spec, const std::vector<PlannedTensor>& plan, const Checkpoint& checkpoint);
+// `part`: the weights to bind where they are a part of the plan (ShardTensors); empty: all of it.
+BoundTensors Bind(const ModelSpec& spec, const std::vector<PlannedTensor>& plan, const Checkpoint& checkpoint,
+                  const std::vector<PlannedTensor>& part = {});
 
 }  // namespace gannet

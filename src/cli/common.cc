@@ -10,6 +10,7 @@
 #include <iterator>
 
 #include "base/log.h"
+#include "engine/ranks.h"
 
 namespace gannet {
 void WriteTextFile(const std::filesystem::path& path, std::string_view text) {
@@ -68,6 +69,15 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--kv-type", flags.kv_type, "type of the cache: f32, f16 or bf16")->capture_default_str();
   command.add_option("--memory-limit", flags.memory_limit, "most memory for weights, workspace and cache (8G, 512M)");
+  command
+      .add_option("--shard-experts", flags.experts,
+                  "under mpirun: width, a part of every expert on each rank, or whole, some experts on each")
+      ->capture_default_str();
+}
+
+std::shared_ptr<Communicator> World() {
+  static const std::shared_ptr<Communicator> world = JoinWorld();
+  return world;
 }
 
 std::unique_ptr<Model> LoadModel(const RunFlags& flags, int64_t max_step_rows, bool drafts) {
@@ -79,6 +89,11 @@ std::unique_ptr<Model> LoadModel(const RunFlags& flags, int64_t max_step_rows, b
   if (!flags.memory_limit.empty()) options.memory_limit = ParseBytes(flags.memory_limit);
   if (max_step_rows > 0) options.max_step_rows = max_step_rows;
   options.drafts = drafts;
+  options.comm = World();
+  if (flags.experts != "width" && flags.experts != "whole") {
+    throw UsageError(fmt::format("--shard-experts is '{}', but must be width or whole", flags.experts));
+  }
+  if (flags.experts == "whole") options.experts = Sharding::Experts::kByExpert;
   const bool terminal = isatty(STDERR_FILENO) != 0;
   const auto begin = std::chrono::steady_clock::now();
   auto shown = begin;
@@ -94,6 +109,10 @@ std::unique_ptr<Model> LoadModel(const RunFlags& flags, int64_t max_step_rows, b
   };
   std::unique_ptr<Model> model = Model::Load(flags.model, options);
   if (terminal && shown != begin) std::fputc('\n', stderr);
+  if (options.comm->rank() > 0) {
+    Follow(*model, *options.comm);
+    throw FollowerEnded();
+  }
   return model;
 }
 

@@ -14,6 +14,12 @@
 
 namespace gannet {
 
+// A rank other than 0 did its work to the end: main exits with 0.
+class FollowerEnded : public std::runtime_error {
+ public:
+  FollowerEnded() : std::runtime_error("the first rank ended") {}
+};
+
 // The user's mistake: main prints the sentence and exits with 2.
 class UsageError : public std::runtime_error {
  public:
@@ -28,13 +34,18 @@ struct RunFlags {
   std::string kv_type = "f32";
   std::vector<std::string> overrides;
   std::string memory_limit;  // "8G", "512M", bytes
+  std::string experts = "width";
 };
 void AddModelArgument(CLI::App& command, std::string& model);
 void AddRunFlags(CLI::App& command, RunFlags& flags);
 
 // Loads with progress on stderr when it takes more than a second. `max_step_rows` 0: the default. `drafts`: with
-// the draft heads.
+// the draft heads. Under mpirun every rank loads its part; on all but the first this never returns: they follow, then
+// throw FollowerEnded.
 std::unique_ptr<Model> LoadModel(const RunFlags& flags, int64_t max_step_rows = 0, bool drafts = false);
+
+// The ranks that mpirun started, or this process alone.
+std::shared_ptr<Communicator> World();
 
 // "1,2,3" -> ids; throws UsageError.
 std::vector<TokenId> ParseIds(const std::string& text);

@@ -291,6 +291,7 @@ void WritePlans(const Findings& findings, const fs::path& folder) {
   WriteTextFile(folder / "spec.txt", plans.spec);
   WriteTextFile(folder / "kv.txt", plans.kv);
   WriteTextFile(folder / "tensors.txt", plans.tensors);
+  WriteTextFile(folder / "shards.txt", plans.shards);
 }
 
 }  // namespace
@@ -306,7 +307,8 @@ void AddInspect(CLI::App& app, int& exit_code) {
   command->add_option("--config-override", flags->overrides, "KEY=VALUE, read in place of the model's own key")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_option("--plans", flags->plans, "also write spec.txt, kv.txt and tensors.txt to this folder");
+  command->add_option("--plans", flags->plans,
+                      "also write spec.txt, kv.txt, tensors.txt and shards.txt to this folder");
   command->callback([flags, &exit_code] {
     const Findings findings = Inspect(*flags);
     if (!flags->plans.empty()) WritePlans(findings, flags->plans);

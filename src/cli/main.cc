@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
   std::string log_level = "info";
   app.add_option("--log", log_level, "trace, debug, info, warning, error or off")->capture_default_str();
   app.parse_complete_callback([&] {
+    if (gannet::IsFollower() && log_level == "info") log_level = "warning";  // the first rank says the same
     if (!gannet::SetLogLevel(log_level.c_str())) throw gannet::UsageError("--log has no level '" + log_level + "'");
   });
   app.set_version_flag("--version", "gannet " GANNET_VERSION);
@@ -37,18 +38,29 @@ int main(int argc, char** argv) {
   gannet::AddSynth(app, exit_code);
   gannet::AddBench(app, exit_code);
   std::signal(SIGPIPE, SIG_IGN);
+  // Of several ranks the first speaks for all, unless one fails while the others run: then it ends them with a
+  // sentence.
+  const auto say = [](const char* what) {
+    if (!gannet::IsFollower()) std::fprintf(stderr, "gannet: %s\n", what);
+  };
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    if (gannet::IsFollower()) return error.get_exit_code() == 0 ? 0 : 2;
     return app.exit(error) == 0 ? 0 : 2;
+  } catch (const gannet::FollowerEnded&) {
+    return 0;
+  } catch (const gannet::PeerFailed&) {
+    return 2;
   } catch (const gannet::UsageError& error) {
-    std::fprintf(stderr, "gannet: %s\n", error.what());
+    say(error.what());
     return 2;
   } catch (const gannet::LoadError& error) {
     std::fprintf(stderr, "gannet: %s\n", error.what());
     return 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "gannet: failed: %s\n", error.what());
+    if (gannet::World()->ranks() > 1) gannet::World()->Abort(1);
     return 1;
   }
   return exit_code;

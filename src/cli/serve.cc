@@ -20,6 +20,7 @@ struct ServeFlags {
 };
 
 int Serve(const ServeFlags& flags) {
+  if (IsFollower()) LoadModel(flags.run, flags.engine.max_batch_rows);  // works there to the end
   // Listening comes first, so that a port in use is known before minutes of loading, and /health can say "loading".
   auto server = std::make_unique<Server>(flags.server);
   Log().info("listening on {} (loading {})", server->address(), flags.run.model);

@@ -8,8 +8,10 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "checkpoint/bind.h"
+#include "checkpoint/shard_plan.h"
 #include "checkpoint/tensor_plan.h"
 #include "engine/model_source.h"
+#include "engine/ranks.h"
 #include "engine/weight_loader.h"
 #include "layers/row_ops.h"
 #include "layers/workspace_plan.h"
@@ -33,7 +35,40 @@ const RopeSpec* IndexRopeOf(const Mixer& mixer) {
 }  // namespace
 
 std::unique_ptr<Model> Model::Load(const std::filesystem::path& path, const ModelOptions& options) {
-  std::unique_ptr<Model> model(new Model);
+  auto comm = options.comm ? options.comm : std::make_shared<Communicator>();
+  if (comm->ranks() == 1) return LoadPart(path, options, comm);
+  std::unique_ptr<Model> model;
+  std::exception_ptr failure;
+  try {
+    model = LoadPart(path, options, comm);
+  } catch (const std::exception&) {
+    failure = std::current_exception();
+  }
+  std::vector<float> failed(static_cast<size_t>(comm->ranks()), 0.0f);
+  if (failure) failed[static_cast<size_t>(comm->rank())] = 1;
+  comm->AllReduce(failed);
+  const auto first = std::ranges::find(failed, 1.0f);
+  if (first == failed.end()) {
+    model->loaded_together_ = true;
+    return model;
+  }
+  if (failure && first - failed.begin() == comm->rank()) std::rethrow_exception(failure);
+  throw PeerFailed("another rank could not load the model");
+}
+
+Model::~Model() {
+  if (!loaded_together_ || comm_->rank() != 0) return;
+  try {
+    SendEnd(*comm_);
+  } catch (const CommError& error) {
+    Log().error("{}", error.what());
+  }
+}
+
+std::unique_ptr<Model> Model::LoadPart(const std::filesystem::path& path, const ModelOptions& options,
+                                       std::shared_ptr<Communicator> comm) {
+  std::unique_ptr<Model> model(new Model(comm));
+  model->sharding_ = {comm->rank(), comm->ranks(), options.experts};
   model->kernels_ = FindKernels(options.kernels);
   if (!model->kernels_) {
     std::string names;
@@ -44,10 +79,16 @@ std::unique_ptr<Model> Model::Load(const std::filesystem::path& path, const Mode
   const Checkpoint& checkpoint = *model->checkpoint_;
   ResolvedModel resolved = ResolveModel(SourceOf(checkpoint, options.overrides));
   for (const std::string& notice : resolved.notices) Log().info("{}", notice);
-  model->spec_ = options.drafts ? std::move(resolved.spec) : WithoutDrafts(std::move(resolved.spec));
+  model->whole_ = options.drafts ? std::move(resolved.spec) : WithoutDrafts(std::move(resolved.spec));
+  if (options.drafts && comm->ranks() > 1) {
+    throw LoadError("engine", "draft heads run in one process alone; start it without mpirun");
+  }
+  model->spec_ = ShardSpec(model->whole_, model->sharding_);
+  model->vocab_ = NearlyEqualShare(model->spec_.vocab, model->sharding_);
   model->kv_plan_ = PlanKv(model->spec_, options.kv_type);
   model->max_step_rows_ = options.max_step_rows;
-  const int threads = options.threads > 0 ? options.threads : ThisMachine().cores;
+  const int threads = options.threads > 0 ? options.threads : std::max(1, ThisMachine().cores / comm->local_ranks());
+  ShareMachine(comm->local_rank(), comm->local_ranks());
   model->pool_ = std::make_unique<ThreadPool>(threads);
   model->LoadWeights(options);
   return model;
@@ -55,14 +96,15 @@ std::unique_ptr<Model> Model::Load(const std::filesystem::path& path, const Mode
 
 void Model::LoadWeights(const ModelOptions& options) {
   const NameStyle style = checkpoint_->is_gguf() ? NameStyle::kGguf : NameStyle::kHuggingFace;
-  const BoundTensors tensors = Bind(spec_, PlanTensors(spec_, style), *checkpoint_);
+  const std::vector<PlannedTensor> plan = PlanTensors(whole_, style);
+  const BoundTensors tensors = Bind(whole_, plan, *checkpoint_, ShardTensors(whole_, plan, sharding_));
   for (const std::string& notice : tensors.notices()) Log().info("{}", notice);
 
-  const WorkspacePlan widths = PlanWorkspace(spec_);
+  const WorkspacePlan widths = PlanWorkspace(spec_, comm_->ranks());
   const int64_t rows = max_step_rows_;
   workspace_bytes_ = widths.bytes(rows, 0);
-  const int64_t limit = options.memory_limit > 0 ? options.memory_limit : AvailableMemoryBytes();
-  const int64_t weights = checkpoint_->total_bytes();
+  const int64_t limit = options.memory_limit > 0 ? options.memory_limit : AvailableMemoryBytes() / comm_->local_ranks();
+  const int64_t weights = checkpoint_->total_bytes() / comm_->ranks();  // nearly; norms and routers are everywhere
   const auto gb = [](int64_t bytes) { return static_cast<double>(bytes) / 1e9; };
   const char* const whose = options.memory_limit > 0 ? "--memory-limit allows" : "this machine has available";
   Log().info("memory: {:.2f} GB of weights and {:.2f} GB to work in; {} {:.2f} GB", gb(weights), gb(workspace_bytes_),
@@ -125,16 +167,30 @@ StepContext Model::Begin(Batch& batch) {
   GANNET_ASSERT(rows <= max_step_rows_, "a step has more rows than the workspace");
   for (FloatBuffer& area : buffers_.areas) area.Poison();
   for (int64_t row = 0; row < rows; ++row) {
-    embedding_.dequantize_row(embedding_, batch.tokens[static_cast<size_t>(row)],
-                              buffers_[Area::kHidden] + row * spec_.hidden);
+    const int64_t token = batch.tokens[static_cast<size_t>(row)] - vocab_.first;
+    float* stream = buffers_[Area::kHidden] + row * spec_.hidden;
+    if (token >= 0 && token < vocab_.count) {
+      embedding_.dequantize_row(embedding_, token, stream);
+    } else {
+      std::fill_n(stream, spec_.hidden, 0.0f);  // another rank's
+    }
   }
+  if (comm_->ranks() > 1) comm_->AllReduce({buffers_[Area::kHidden], static_cast<size_t>(rows * spec_.hidden)});
   batch.ropes.resize(ropes_.size());
   for (size_t i = 0; i < ropes_.size(); ++i) ropes_[i].Fill(batch.positions, batch.ropes[i]);
   hidden_rows_ = static_cast<size_t>(rows * spec_.hidden);
-  return {*kernels_, *pool_, batch, buffers_, part_times_};
+  return {*kernels_, *pool_, batch, buffers_, part_times_, *comm_};
 }
 
 std::span<const float> Model::Forward(Batch& batch, const KvCache& cache) {
+  if (comm_->ranks() > 1) {
+    SendStep(*comm_, batch, cache, known_cache_);
+    known_cache_ = cache.id();
+  }
+  return ForwardPart(batch, cache);
+}
+
+std::span<const float> Model::ForwardPart(Batch& batch, const KvCache& cache) {
   const StepContext step = Begin(batch);
   if (batch.rows() == 0) return {};
   for (const DecoderLayer& layer : layers_) layer.Forward(step, cache);
@@ -186,10 +242,33 @@ std::span<const float> Model::Logits(const Batch& batch, const std::vector<float
                         .epsilon = static_cast<float>(norm_spec.epsilon)},
                        *pool_);
   }
-  const MatmulTarget target[] = {lm_head.To(logits_.data(), spec_.vocab)};
+  const bool alone = comm_->ranks() == 1;
+  if (!alone && logits_part_.size() < wanted * vocab_.count) logits_part_ = FloatBuffer(wanted * vocab_.count);
+  float* part = alone ? logits_.data() : logits_part_.data();
+  const MatmulTarget target[] = {lm_head.To(part, vocab_.count)};
   const MatmulArgs job{logits_rows_.data(), spec_.hidden, wanted, spec_.hidden, target, {}};
   kernels_->matmul({&job, 1}, *pool_);
-  return {logits_.data(), static_cast<size_t>(wanted * spec_.vocab)};
+  const std::span<float> logits(logits_.data(), static_cast<size_t>(wanted * spec_.vocab));
+  if (!alone) GatherLogits(wanted, logits);
+  return logits;
+}
+
+// Every rank has some columns of the logits; rank 0 gets all.
+void Model::GatherLogits(int64_t wanted, std::span<float> logits) {
+  std::vector<int> counts;
+  for (int rank = 0; rank < comm_->ranks(); ++rank) {
+    counts.push_back(static_cast<int>(wanted * NearlyEqualShare(spec_.vocab, {rank, comm_->ranks()}).count));
+  }
+  std::vector<float> all(comm_->rank() == 0 ? logits.size() : 0);
+  comm_->Gather({logits_part_.data(), static_cast<size_t>(wanted * vocab_.count)}, all, counts);
+  if (comm_->rank() != 0) return;
+  const float* from = all.data();
+  for (int rank = 0; rank < comm_->ranks(); ++rank) {
+    const ShardRange share = NearlyEqualShare(spec_.vocab, {rank, comm_->ranks()});
+    for (int64_t row = 0; row < wanted; ++row, from += share.count) {
+      std::copy_n(from, share.count, logits.data() + row * spec_.vocab + share.first);
+    }
+  }
 }
 
 }  // namespace gannet

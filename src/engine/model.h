@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
+#include "comm/communicator.h"
 #include "kernels/kernels.h"
 #include "kv_cache/kv_cache.h"
 #include "kv_cache/kv_plan.h"
@@ -16,10 +17,17 @@
 #include "layers/decoder_layer.h"
 #include "layers/rope.h"
 #include "layers/workspace.h"
+#include "spec/sharding.h"
 
 namespace gannet {
 
 class WeightLoader;
+
+// Another rank could not load its part, and says why.
+class PeerFailed : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
 
 struct ModelOptions {
   std::string kernels = "auto";  // name of a kernel table
@@ -29,13 +37,17 @@ struct ModelOptions {
   int64_t memory_limit = 0;                 // bytes; 0: what the machine has available
   int64_t max_step_rows = 512;
   bool drafts = false;  // load the draft heads too
+  // Of several ranks each loads and computes its part; null: one process alone.
+  std::shared_ptr<Communicator> comm = {};
+  Sharding::Experts experts = Sharding::Experts::kByWidth;
   // Called while weights are made ready, at most a few times a second: bytes done, bytes in all.
   std::function<void(int64_t, int64_t)> progress = {};
 };
 
 class Model {
  public:
-  // Throws LoadError naming what is wrong: files, configuration, tensors, kernels, memory.
+  // Throws LoadError naming what is wrong: files, configuration, tensors, kernels, memory. All ranks load together;
+  // when one fails, the lowest that did says why and the others throw PeerFailed.
   static std::unique_ptr<Model> Load(const std::filesystem::path& path, const ModelOptions& options);
 
   const ModelSpec& spec() const { return spec_; }
@@ -50,13 +62,17 @@ class Model {
   // What a cache may take under the memory limit, after weights and workspace.
   int64_t memory_left_for_cache() const { return memory_left_; }
 
+  ~Model();
+
   // Computes the rows (at most max_step_rows; none is fine), writes their keys and values into `cache`, and returns the
   // logits [batch.logits_rows.size(), vocab], valid until the next call. Fills batch.ropes.
   std::span<const float> Forward(Batch& batch, const KvCache& cache);
+  // This rank's part of a pass; of rank 0 the whole logits. Forward is that on every rank.
+  std::span<const float> ForwardPart(Batch& batch, const KvCache& cache);
+  // Where the time of all passes so far went.
+  const PartTimes& part_times() const { return part_times_; }
   // The residual stream of the last pass, [rows, hidden], before the final norm (of a head: before its own); valid
   // until the next pass.
-  // Of all passes so far.
-  const PartTimes& part_times() const { return part_times_; }
   std::span<const float> hidden() const { return {buffers_[Area::kHidden], hidden_rows_}; }
   // The same as Forward for draft head `head`: `batch` has the positions that `hidden` [rows, hidden] belongs to, with
   // the tokens `head` + 1 places further on. `hidden` is the model's, or of a chained head the one of the head before
@@ -64,15 +80,24 @@ class Model {
   std::span<const float> ForwardDraft(size_t head, Batch& batch, const KvCache& cache, std::span<const float> hidden);
 
  private:
-  Model() = default;
+  explicit Model(std::shared_ptr<Communicator> comm) : comm_(std::move(comm)) {}
+  static std::unique_ptr<Model> LoadPart(const std::filesystem::path& path, const ModelOptions& options,
+                                         std::shared_ptr<Communicator> comm);
   void LoadWeights(const ModelOptions& options);
   DecoderLayer LoadLayer(int index, WeightLoader& loader);
   StepContext Begin(Batch& batch);
+  void GatherLogits(int64_t wanted, std::span<float> logits);
   std::span<const float> Logits(const Batch& batch, const std::vector<float>& norm, const RmsNormSpec& norm_spec,
                                 const Linear& lm_head);
 
+  std::shared_ptr<Communicator> comm_;
+  Sharding sharding_;
+  ShardRange vocab_;         // rows of embedding and lm_head held here
+  int64_t known_cache_ = 0;  // that the other ranks have
+  bool loaded_together_ = false;
+  ModelSpec whole_;
   std::shared_ptr<const Checkpoint> checkpoint_;  // keeps the mapping; the embedding is read in place
-  ModelSpec spec_;
+  ModelSpec spec_;                                // of this rank; its vocabulary is the whole one
   KvPlan kv_plan_;
   const Kernels* kernels_ = nullptr;
   std::unique_ptr<ThreadPool> pool_;
@@ -96,6 +121,7 @@ class Model {
   FloatBuffer draft_hidden_;  // [rows, hidden]: what a head takes in
   FloatBuffer logits_rows_;   // [rows wanted, hidden]
   FloatBuffer logits_;        // [rows wanted, vocab]
+  FloatBuffer logits_part_;   // of several ranks: [rows wanted, tokens held here]
 };
 
 }  // namespace gannet

@@ -137,15 +137,16 @@ FfnWeights WeightLoader::Ffn(int layer, const MoeFfn& spec) {
   weights.correction = OptionalVector(layer, Slot::kRouterCorrection);
   const int64_t bytes_before = bytes_;
   const int64_t operations_before = operations_;
-  for (int e = 0; e < static_cast<int>(spec.router.experts); ++e) {
+  for (int e = 0; e < static_cast<int>(spec.held_experts()); ++e) {
     DenseFfnWeights& expert = weights.experts.emplace_back();
     expert.gate = Matrix(layer, Slot::kExpertGate, Slot::kExpertGateBias, e);
     expert.up = Matrix(layer, Slot::kExpertUp, Slot::kExpertUpBias, e);
     expert.down = Matrix(layer, Slot::kExpertDown, Slot::kExpertDownBias, e);
   }
-  const int64_t idle = spec.router.experts - spec.router.chosen;
-  idle_bytes_ += (bytes_ - bytes_before) / spec.router.experts * idle;
-  idle_operations_ += (operations_ - operations_before) / spec.router.experts * idle;
+  const int64_t held = spec.held_experts();
+  const int64_t used = spec.router.chosen * held / spec.router.experts;  // of those held here, on average
+  idle_bytes_ += (bytes_ - bytes_before) / held * (held - used);
+  idle_operations_ += (operations_ - operations_before) / held * (held - used);
   if (spec.shared_width > 0) {
     weights.shared.gate = Matrix(layer, Slot::kSharedGate, Slot::kSharedGateBias);
     weights.shared.up = Matrix(layer, Slot::kSharedUp, Slot::kSharedUpBias);

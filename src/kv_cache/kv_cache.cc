@@ -1,6 +1,7 @@
 #include "kv_cache/kv_cache.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "base/result.h"
 
@@ -29,8 +30,17 @@ int64_t CacheBytes(const KvPlan& plan, const KvCacheOptions& options) {
   return bytes;
 }
 
+static int64_t NextId() {
+  static std::atomic<int64_t> id{0};
+  return ++id;
+}
+
 KvCache::KvCache(const KvPlan& plan, const KvCacheOptions& options)
-    : plan_(plan), prefix_cache_(options.prefix_cache), capacity_tokens_(BlocksFor(options.tokens) * kBlockTokens) {
+    : plan_(plan),
+      options_(options),
+      id_(NextId()),
+      prefix_cache_(options.prefix_cache),
+      capacity_tokens_(BlocksFor(options.tokens) * kBlockTokens) {
   pools_.reserve(plan.groups.size());
   for (const KvGroup& group : plan.groups) {
     pools_.emplace_back(group, static_cast<int32_t>(BlocksOf(group, options)));

@@ -47,6 +47,8 @@ class KvCache {
   static constexpr int64_t kAll = int64_t{1} << 60;
 
   const KvPlan& plan() const { return plan_; }
+  const KvCacheOptions& options() const { return options_; }
+  int64_t id() const { return id_; }  // of every cache another, from 1
   KvPages Pages(size_t group, size_t layer_in_group) const { return pools_[group].Pages(layer_in_group); }
 
   // Whether a sequence of `prompt` tokens could be appended whole now, were it alone in asking. Counts what its
@@ -78,6 +80,8 @@ class KvCache {
   void DropLeftWindow(KvSequence& sequence, int64_t length);
 
   KvPlan plan_;
+  KvCacheOptions options_;
+  int64_t id_;
   bool prefix_cache_;
   int64_t capacity_tokens_;
   std::vector<BlockPool> pools_;

@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "kernels/kernels.h"
 #include "kv_cache/kv_cache.h"
 #include "layers/batch.h"
@@ -21,6 +22,13 @@ struct StepContext {
   const Batch& batch;
   Buffers& buffers;
   PartTimes& times;
+  Communicator& comm;
+
+  // Where a mixer or feed-forward adds what it computes. Of several ranks each has a part of it, which starts from zero
+  // and which EndSum adds up.
+  float* sum() const { return buffers[comm.ranks() > 1 ? Area::kPartial : Area::kHidden]; }
+  void BeginSum(int64_t hidden) const;
+  void EndSum(int64_t hidden) const;
 };
 
 // A projection as it is multiplied with: packed weight and bias.

@@ -10,7 +10,7 @@ void FfnForward(const DenseFfn& spec, const DenseFfnWeights& weights, const Step
   const MatmulTarget inner[] = {weights.gate.To(gate, spec.width), weights.up.To(up, spec.width)};
   Multiply(step, step.buffers[Area::kNormed], hidden, inner);
   Activate(step, spec.activation, gate, up, step.batch.rows(), spec.width);
-  const MatmulTarget output[] = {weights.down.To(step.buffers[Area::kHidden], hidden, /*accumulate=*/true)};
+  const MatmulTarget output[] = {weights.down.To(step.sum(), hidden, /*accumulate=*/true)};
   Multiply(step, gate, spec.width, output);
 }
 

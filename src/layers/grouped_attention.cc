@@ -54,7 +54,7 @@ void MixerForward(const GroupedAttention& spec, const GroupedAttentionWeights& w
   }
   const PartTimer timer(step.times, Part::kProjections);
   if (spec.gate) GateForward(*spec.gate, weights.gate, spec.query_heads, spec.value_dim, step);
-  const MatmulTarget output[] = {weights.o.To(step.buffers[Area::kHidden], hidden, /*accumulate=*/true)};
+  const MatmulTarget output[] = {weights.o.To(step.sum(), hidden, /*accumulate=*/true)};
   Multiply(step, attention, out_width, output);
 }
 

@@ -258,7 +258,7 @@ void MixerForward(const LatentAttention& spec, const LatentAttentionWeights& wei
   const PartTimer timer(step.times, Part::kProjections);
   if (spec.gate) GateForward(*spec.gate, weights.gate, spec.heads, spec.value_dim, step);
   const int64_t hidden = weights.o.weight->rows();
-  const MatmulTarget output[] = {weights.o.To(step.buffers[Area::kHidden], hidden, /*accumulate=*/true)};
+  const MatmulTarget output[] = {weights.o.To(step.sum(), hidden, /*accumulate=*/true)};
   Multiply(step, step.buffers[Area::kAttention], spec.heads * spec.value_dim, output);
 }
 

@@ -55,8 +55,9 @@ void Experts(const MoeFfn& spec, const MoeFfnWeights& weights, const StepContext
     targets.clear();
     jobs.clear();
     for (size_t e = 0; e < weights.experts.size(); ++e) {
-      const int64_t first = all.first[e];
-      const int64_t count = all.first[e + 1] - first;
+      const size_t expert = static_cast<size_t>(spec.first_held) + e;
+      const int64_t first = all.first[expert];
+      const int64_t count = all.first[expert + 1] - first;
       if (count > 0) add(weights.experts[e], first, count);
     }
     step.kernels.matmul(jobs, step.pool);
@@ -71,7 +72,9 @@ void Experts(const MoeFfn& spec, const MoeFfnWeights& weights, const StepContext
                     {&targets.back() - 1, 2},
                     {all.rows.data() + first, static_cast<size_t>(count)}});
   });
-  Activate(step, spec.activation, gate, up, static_cast<int64_t>(all.rows.size()), width);
+  const int64_t begin = all.first[static_cast<size_t>(spec.first_held)];  // pairs of the experts held here
+  const int64_t end = all.first[static_cast<size_t>(spec.first_held + spec.held_experts())];
+  Activate(step, spec.activation, gate + begin * width, up + begin * width, end - begin, width);
   for_used([&](const DenseFfnWeights& expert, int64_t first, int64_t count) {
     targets.push_back(expert.down.To(out + first * hidden, hidden));
     jobs.push_back({gate + first * width, width, count, width, {&targets.back(), 1}, {}});
@@ -91,8 +94,10 @@ void FfnForward(const MoeFfn& spec, const MoeFfnWeights& weights, const StepCont
   // A row adds its experts in the order of its own choices.
   const float* out = step.buffers[Area::kExpertOut];
   step.pool.ParallelFor(step.batch.rows(), [&](int64_t row, int) {
-    float* to = step.buffers[Area::kHidden] + row * hidden;
+    float* to = step.sum() + row * hidden;
     for (int64_t i = row * chosen; i < (row + 1) * chosen; ++i) {
+      const int64_t expert = all.chosen[static_cast<size_t>(i)].expert;
+      if (expert < spec.first_held || expert >= spec.first_held + spec.held_experts()) continue;
       const float weight = all.chosen[static_cast<size_t>(i)].weight;
       const float* from = out + all.place[static_cast<size_t>(i)] * hidden;
       for (int64_t d = 0; d < hidden; ++d) to[d] += weight * from[d];

@@ -14,11 +14,12 @@ enum class Part {
   kAttention,    // to keys and values
   kFfn,          // dense and experts, routing among them
   kLmHead,
+  kExchange,  // with other ranks, waiting for them among it
   kCount,
 };
 inline constexpr size_t kParts = static_cast<size_t>(Part::kCount);
-inline constexpr std::array<std::string_view, kParts> kPartNames = {"projections", "indexer", "attention", "ffn",
-                                                                    "lm_head"};
+inline constexpr std::array<std::string_view, kParts> kPartNames = {"projections", "indexer", "attention",
+                                                                    "ffn",         "lm_head", "exchange"};
 
 struct PartTimes {
   std::array<double, kParts> seconds{};

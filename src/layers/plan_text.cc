@@ -1,5 +1,6 @@
 #include "layers/plan_text.h"
 
+#include "checkpoint/shard_plan.h"
 #include "kv_cache/kv_plan.h"
 #include "layers/workspace_plan.h"
 #include "spec/describe.h"
@@ -10,7 +11,8 @@ PlanTexts DescribePlans(const ModelSpec& spec, NameStyle style) {
   const ModelSpec running = WithoutDrafts(spec);
   PlanTexts texts{.spec = Describe(spec) + "workspace: " + Describe(PlanWorkspace(running)),
                   .kv = Describe(PlanKv(running, KvType::kBF16)),
-                  .tensors = Describe(PlanTensors(running, style))};
+                  .tensors = Describe(PlanTensors(running, style)),
+                  .shards = DescribeShards(running, PlanTensors(running, style))};
   if (spec.drafts.empty()) return texts;
   texts.kv += "with draft heads: " + Describe(PlanKv(spec, KvType::kBF16));
   std::vector<PlannedTensor> of_drafts = PlanTensors(spec, style);

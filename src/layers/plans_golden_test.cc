@@ -40,6 +40,7 @@ void ExpectGolden(const fs::path& golden, const std::string& text) {
 
 TEST(Plans, EqualTheirGoldens) {
   int models = 0;
+  int sharded = 0;
   for (const fs::directory_entry& entry : fs::directory_iterator(kConfigs)) {
     if (!entry.is_directory()) continue;
     ++models;
@@ -48,8 +49,13 @@ TEST(Plans, EqualTheirGoldens) {
     ExpectGolden(entry.path() / "spec.txt", plans.spec);
     ExpectGolden(entry.path() / "kv.txt", plans.kv);
     ExpectGolden(entry.path() / "tensors.txt", plans.tensors);
+    if (fs::exists(entry.path() / "shards.txt")) {
+      ++sharded;
+      ExpectGolden(entry.path() / "shards.txt", plans.shards);
+    }
   }
   EXPECT_GE(models, 6);
+  EXPECT_GE(sharded, 3);
 }
 
 TEST(Plans, EveryArchitectureHasAGolden) {

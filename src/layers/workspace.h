@@ -60,6 +60,7 @@ enum class Area {
   kIndexQ,        // indexer heads * dim
   kIndexK,        // indexer dim
   kIndexWeights,  // indexer heads
+  kPartial,       // hidden: what this rank adds to it, before the others' parts
   kDraftInput,    // 2 * hidden: embedding and hidden state of a draft head
   kPieceLatents,  // of a token of a piece: latent + rope
   kPieceKeys,     // of a token of a piece: heads * key width

@@ -10,12 +10,31 @@
 namespace gannet {
 namespace {
 
-constexpr std::array<std::string_view, kAreas> kNames = {"hidden",      "normed",        "q",           "k",
-                                                         "v",           "q down",        "absorbed",    "latent out",
-                                                         "attention",   "gate",          "carry",       "ffn gate",
-                                                         "ffn up",      "router",        "expert gate", "expert up",
-                                                         "expert out",  "index q",       "index k",     "index weights",
-                                                         "draft input", "piece latents", "piece keys",  "piece values",
+constexpr std::array<std::string_view, kAreas> kNames = {"hidden",
+                                                         "normed",
+                                                         "q",
+                                                         "k",
+                                                         "v",
+                                                         "q down",
+                                                         "absorbed",
+                                                         "latent out",
+                                                         "attention",
+                                                         "gate",
+                                                         "carry",
+                                                         "ffn gate",
+                                                         "ffn up",
+                                                         "router",
+                                                         "expert gate",
+                                                         "expert up",
+                                                         "expert out",
+                                                         "index q",
+                                                         "index k",
+                                                         "index weights",
+                                                         "partial",
+                                                         "draft input",
+                                                         "piece latents",
+                                                         "piece keys",
+                                                         "piece values",
                                                          "piece pages"};
 
 Area AreaAt(size_t i) { return static_cast<Area>(i); }
@@ -85,9 +104,10 @@ void NeedExperts(const MoeFfn& ffn, int64_t hidden, Widths& widths) {
 
 }  // namespace
 
-WorkspacePlan PlanWorkspace(const ModelSpec& spec) {
+WorkspacePlan PlanWorkspace(const ModelSpec& spec, int ranks) {
   WorkspacePlan plan;
   Widths widths(plan);
+  if (ranks > 1) widths.Need(Area::kPartial, spec.hidden);
   widths.Need(Area::kHidden, spec.hidden);
   widths.Need(Area::kNormed, spec.hidden);
   plan.logits = spec.vocab;

@@ -23,7 +23,7 @@ struct WorkspacePlan {
   // Bytes of a step of at most `rows` rows, `logit_rows` of them sampled.
   int64_t bytes(int64_t rows, int64_t logit_rows) const;
 };
-WorkspacePlan PlanWorkspace(const ModelSpec& spec);
+WorkspacePlan PlanWorkspace(const ModelSpec& spec, int ranks = 1);
 std::string Describe(const WorkspacePlan& plan);  // one line, ended
 
 }  // namespace gannet

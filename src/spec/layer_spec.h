@@ -178,6 +178,10 @@ struct MoeFfn {  // sum over the chosen experts of weight * expert(x), plus the 
   int64_t shared_width = 0;  // 0: no shared expert
   ActivationSpec shared_activation = {};
   bool shared_biases = false;
+  // Experts [first_held, first_held + held) are computed here, the others on other ranks; held 0: all are.
+  int64_t first_held = 0;
+  int64_t held = 0;
+  int64_t held_experts() const { return held > 0 ? held : router.experts; }
 };
 using Ffn = std::variant<DenseFfn, MoeFfn>;
 
