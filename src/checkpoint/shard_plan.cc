@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "base/result.h"
 #include "checkpoint/tensor_slots.h"
@@ -175,11 +174,17 @@ std::vector<PlannedTensor> ShardTensors(const ModelSpec& whole, const std::vecto
 }
 
 std::string DescribeShards(const ModelSpec& whole, const std::vector<PlannedTensor>& plan) {
+  std::vector<int> shown{-1};  // the first layer of every kind
+  std::vector<decltype(LayerRun::parts)> kinds;
+  for (const LayerRun& run : LayerRuns(whole)) {
+    if (std::ranges::count(kinds, run.parts) > 0) continue;
+    kinds.push_back(run.parts);
+    shown.push_back(run.first);
+  }
   std::string text;
   for (const int ranks : {1, 2, 4, 8}) {
     text += fmt::format("{} rank{}\n", ranks, ranks == 1 ? "" : "s");
     std::vector<std::vector<PlannedTensor>> parts;
-    std::vector<int> shown{-1};  // the first layer of every kind
     try {
       for (int rank = 0; rank < ranks; ++rank) {
         ShardSpec(whole, {rank, ranks});
@@ -188,12 +193,6 @@ std::string DescribeShards(const ModelSpec& whole, const std::vector<PlannedTens
     } catch (const LoadError& error) {
       text += fmt::format("  refused: {}\n", error.what());
       continue;
-    }
-    std::vector<decltype(LayerRun::parts)> kinds;
-    for (const LayerRun& run : LayerRuns(whole)) {
-      if (std::ranges::count(kinds, run.parts) > 0) continue;
-      kinds.push_back(run.parts);
-      shown.push_back(run.first);
     }
     for (size_t rank = 0; rank < parts.size(); ++rank) {
       int64_t values = 0;

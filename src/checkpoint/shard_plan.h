@@ -13,7 +13,8 @@ namespace gannet {
 // experts. Biases that are added to sums over ranks stay with rank 0.
 std::vector<PlannedTensor> ShardTensors(const ModelSpec& whole, const std::vector<PlannedTensor>& plan,
                                         const Sharding& sharding);
-// What each rank of 2, 4 and 8 reads of the layers that differ, as text: one line a weight.
+// What the ranks of 1, 2, 4 and 8 read, as text: parameters of every rank, and of the first and the last one a line for
+// each weight of the layers that differ.
 std::string DescribeShards(const ModelSpec& whole, const std::vector<PlannedTensor>& plan);
 
 }  // namespace gannet

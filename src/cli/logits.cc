@@ -61,7 +61,8 @@ int Logits(const LogitsFlags& flags) {
     builder.Clear();
     builder.Add(*sequence, first, tokens, prompt_rows, WantLogits::kAll, mask);
     std::span<const float> logits = model->Forward(builder.batch(), cache);
-    const std::vector<float> of_model(model->hidden().begin(), model->hidden().end());
+    std::vector<float> of_model;
+    if (flags.head >= 0) of_model.assign(model->hidden().begin(), model->hidden().end());
     std::vector<float> hidden = of_model;
     for (int64_t head = 0; head <= flags.head; ++head) {
       const int64_t count_here = std::clamp<int64_t>(count - head - 1 - first, 0, static_cast<int64_t>(tokens.size()));

@@ -13,18 +13,15 @@
 
 #include "engine/mailbox.h"
 #include "engine/model.h"
+#include "engine/test_goldens.h"
 
 namespace gannet {
 namespace {
 
-std::filesystem::path Golden(const char* name) {
-  return std::filesystem::path(GANNET_SOURCE_DIR) / "tests" / "goldens" / name;
-}
-
 // Tiny models that between them have every float storage, window and rotary embedding this engine serves.
 std::vector<std::filesystem::path> TestModels() {
   std::vector<std::filesystem::path> models;
-  for (const auto& entry : std::filesystem::directory_iterator(Golden(""))) {
+  for (const auto& entry : std::filesystem::directory_iterator(GoldenFolder(""))) {
     for (const char* file : {"config.json", "model.gguf"}) {
       if (std::filesystem::exists(entry.path() / file)) models.push_back(entry.path());
     }
@@ -214,19 +211,15 @@ TEST_P(Promise, SameBitsWhateverElseRuns) {
   int64_t preemptions = 0;
   for (const Kernels* kernels : AvailableKernels()) {
     if (kSanitized && kernels != AvailableKernels().front()) continue;
-    CheckSameBits(Golden(GetParam().c_str()), kernels->name, 32, &preemptions);
+    CheckSameBits(GoldenFolder(GetParam().c_str()), kernels->name, 32, &preemptions);
     if (HasFatalFailure()) return;
   }
   EXPECT_GT(preemptions, 0) << "the small caches must have forced some";
 }
-INSTANTIATE_TEST_SUITE_P(EveryTinyModel, Promise, testing::ValuesIn(TestModelNames()), [](const auto& info) {
-  std::string name = info.param;
-  std::ranges::replace(name, '-', '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(EveryTinyModel, Promise, testing::ValuesIn(TestModelNames()), FolderTestName());
 
 TEST(Engine, RefusesSpansThatAreNoPartOfThePrompt) {
-  const std::unique_ptr<Model> model = Load(Golden("llama-f32"), "auto", 1);
+  const std::unique_ptr<Model> model = Load(GoldenFolder("llama-f32"), "auto", 1);
   Engine engine(*model, {.max_batch_rows = 8, .cache_tokens = 1024});
   const auto refusal = [&](std::vector<TokenSpan> spans) {
     Request request;
@@ -249,7 +242,7 @@ TEST(Engine, RefusesSpansThatAreNoPartOfThePrompt) {
 
 // A span as long as a step runs although another request generates all the while.
 TEST(Engine, ASpanOfAWholeStepWaitsForNobody) {
-  const std::unique_ptr<Model> model = Load(Golden("llama-f32"), "auto", 1);
+  const std::unique_ptr<Model> model = Load(GoldenFolder("llama-f32"), "auto", 1);
   Engine engine(*model, {.max_batch_rows = 8, .max_running = 4, .cache_tokens = 1024});
   Request generating;
   generating.prompt = {1, 2, 3};

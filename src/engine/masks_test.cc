@@ -91,11 +91,7 @@ TEST_P(Masks, EqualDenseOnesByAnyChunk) {
 INSTANTIATE_TEST_SUITE_P(Models, Masks,
                          testing::Values("llama-f32", "qwen3-sliding", "gpt-oss-yarn", "mimo-v2-flash-f32",
                                          "glm4-moe-lite-f32", "deepseek-v32-yarn"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::ranges::replace(name, '-', '_');
-                           return name;
-                         });
+                         FolderTestName());
 
 }  // namespace
 }  // namespace gannet

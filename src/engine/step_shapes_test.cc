@@ -84,11 +84,7 @@ INSTANTIATE_TEST_SUITE_P(Models, StepShapes,
                                          "mimo-v2-flash-f32", "gpt-oss-yarn", "step3p7-f32", "ernie4-5-moe-biased",
                                          "qwen3-moe-mixed", "numpy-grouped-fused-gate", "deepseek-v32-yarn",
                                          "glm-moe-dsa-mixed"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::ranges::replace(name, '-', '_');
-                           return name;
-                         });
+                         FolderTestName());
 
 }  // namespace
 }  // namespace gannet

@@ -1,7 +1,9 @@
 // The goldens of tests/goldens, for the tests of this room.
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "base/json.h"
@@ -13,6 +15,16 @@ namespace gannet {
 inline std::filesystem::path GoldenFolder(const char* name) {
   return std::filesystem::path(GANNET_SOURCE_DIR) / "tests" / "goldens" / name;
 }
+
+// The name of a test about a folder: letters and digits alone.
+struct FolderTestName {
+  template <typename Info>
+  std::string operator()(const Info& info) const {
+    std::string name = info.param;
+    std::ranges::replace(name, '-', '_');
+    return name;
+  }
+};
 
 // What another implementation computed for a prompt and its greedy continuation (tools/goldens/make_models.py).
 struct Golden {

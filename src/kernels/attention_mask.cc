@@ -58,7 +58,7 @@ AttentionMask AttentionMask::Bidirectional(std::span<const TokenSpan> spans) {
   for (const TokenSpan& span : spans) {
     GANNET_ASSERT(span.begin >= std::ssize(columns) && span.end > span.begin, "spans ascend and do not overlap");
     for (int64_t key = std::ssize(columns); key < span.end; ++key) {
-      columns.push_back({static_cast<int32_t>(std::min(key, std::max(span.begin, int64_t{0}))), KeyRows::kNever});
+      columns.push_back({static_cast<int32_t>(std::min(key, span.begin)), KeyRows::kNever});
     }
   }
   return AttentionMask(std::move(columns));

@@ -8,6 +8,11 @@
 namespace gannet {
 namespace {
 
+int64_t NextId() {
+  static std::atomic<int64_t> id{0};
+  return ++id;
+}
+
 int64_t BlocksFor(int64_t tokens) { return (tokens + kBlockTokens - 1) / kBlockTokens; }
 
 // First position that a row at `length` or later can see through a window.
@@ -28,11 +33,6 @@ int64_t CacheBytes(const KvPlan& plan, const KvCacheOptions& options) {
   int64_t bytes = 0;
   for (const KvGroup& group : plan.groups) bytes += BlocksOf(group, options) * group.block_bytes();
   return bytes;
-}
-
-static int64_t NextId() {
-  static std::atomic<int64_t> id{0};
-  return ++id;
 }
 
 KvCache::KvCache(const KvPlan& plan, const KvCacheOptions& options)

@@ -9,10 +9,11 @@ namespace gannet {
 
 PlanTexts DescribePlans(const ModelSpec& spec, NameStyle style) {
   const ModelSpec running = WithoutDrafts(spec);
+  const std::vector<PlannedTensor> plan = PlanTensors(running, style);
   PlanTexts texts{.spec = Describe(spec) + "workspace: " + Describe(PlanWorkspace(running)),
                   .kv = Describe(PlanKv(running, KvType::kBF16)),
-                  .tensors = Describe(PlanTensors(running, style)),
-                  .shards = DescribeShards(running, PlanTensors(running, style))};
+                  .tensors = Describe(plan),
+                  .shards = DescribeShards(running, plan)};
   if (spec.drafts.empty()) return texts;
   texts.kv += "with draft heads: " + Describe(PlanKv(spec, KvType::kBF16));
   std::vector<PlannedTensor> of_drafts = PlanTensors(spec, style);
