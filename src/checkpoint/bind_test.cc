@@ -181,6 +181,58 @@ TEST_F(BindTest, PartsOfTensors) {
   }
 }
 
+// What a rank reads of a matrix whose products are summed over ranks; rows.gguf holds each block type.
+TEST(BindParts, ColumnsOfBlocks) {
+  const auto checkpoint = Checkpoint::Open(GANNET_SOURCE_DIR "/tests/checkpoint/rows.gguf");
+  std::vector<PlannedTensor> plan;
+  for (const auto& [name, stored] : checkpoint->tensors()) {
+    PlannedTensor planned{.index = static_cast<int>(plan.size()), .name = name, .shape = stored.shape};
+    planned.rows = stored.shape[0];
+    planned.cols = planned.row_step = stored.shape[1];
+    plan.push_back(planned);
+  }
+  const ModelSpec spec;
+  const BoundTensors bound = Bind(spec, plan, *checkpoint);
+  std::map<Storage, int> cut, refused;
+  for (const PlannedTensor& planned : plan) {
+    const Weight whole = bound.Get(-1, planned.slot, planned.index).weight;
+    const int64_t block = InfoOf(whole.storage).block_values;
+    std::vector<float> all(static_cast<size_t>(whole.cols));
+    for (const int64_t ranks : {2, 4, 8, 16, 32}) {
+      const int64_t count = planned.cols / ranks;
+      for (int64_t rank = 0; rank < ranks; ++rank) {
+        PlannedTensor part = planned;
+        part.cols = count;
+        part.offset = rank * count;
+        if (count % block != 0) {
+          try {
+            Bind(spec, plan, *checkpoint, {part});
+            ADD_FAILURE() << planned.name << " cut at " << part.offset << " by " << count;
+          } catch (const LoadError& error) {
+            EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("rows.gguf: tensor " + planned.name),
+                                                     HasSubstr("blocks of " + std::to_string(block))));
+          }
+          ++refused[whole.storage];
+          continue;
+        }
+        const BoundTensors parts = Bind(spec, plan, *checkpoint, {part});
+        const Weight& weight = parts.Get(-1, planned.slot, planned.index).weight;
+        EXPECT_EQ(weight.bytes() * ranks, whole.bytes());
+        std::vector<float> row(static_cast<size_t>(count));
+        for (int64_t r = 0; r < planned.rows; ++r) {
+          whole.dequantize_row(whole, r, all.data());
+          weight.dequantize_row(weight, r, row.data());
+          ASSERT_EQ(std::memcmp(row.data(), all.data() + part.offset, row.size() * sizeof(float)), 0)
+              << planned.name << " row " << r << " rank " << rank << " of " << ranks;
+        }
+        ++cut[whole.storage];
+      }
+    }
+  }
+  EXPECT_EQ(cut.size(), 11u);     // every storage
+  EXPECT_EQ(refused.size(), 8u);  // no float; the K-quants beyond two ranks, the blocks of 32 beyond sixteen
+}
+
 TEST_F(BindTest, NamesAFormatNobodyKnows) {
   FileOf("model.norm.weight") = {"model.norm.weight", "I16", {8}, 0};
   EXPECT_THAT(Failure(), testing::AllOf(HasSubstr("model.norm.weight"), HasSubstr("I16")));

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+#include <future>
 #include <memory>
+#include <stdexcept>
 
 #include "base/log.h"
 #include "cli/common.h"
@@ -22,12 +25,17 @@ struct ServeFlags {
 int Serve(const ServeFlags& flags) {
   if (IsFollower()) LoadModel(flags.run, flags.engine.max_batch_rows);  // works there to the end
   // Listening comes first, so that a port in use is known before minutes of loading, and /health can say "loading".
-  auto server = std::make_unique<Server>(flags.server);
+  auto server = std::make_shared<Server>(flags.server);
   Log().info("listening on {} (loading {})", server->address(), flags.run.model);
   const std::shared_ptr<const TextModel> text = TextModel::Load(flags.run.model, flags.chat_template);
   const std::unique_ptr<Model> model = LoadModel(flags.run, flags.engine.max_batch_rows);
   EngineOptions options = flags.engine;
   options.prefix_cache = !flags.no_prefix_cache;
+  std::promise<std::string> failure;
+  options.failed = [&failure, server = std::weak_ptr(server)](const std::string& reason) {
+    failure.set_value(reason);
+    if (const auto alive = server.lock()) alive->BeginDrain();  // its clients hear of it, and Run returns
+  };
   Engine engine(*model, options);
   EngineAdapter adapter(engine);
   server->SetReady(text, adapter);
@@ -35,6 +43,8 @@ int Serve(const ServeFlags& flags) {
              text->chat_template ? "" : "; the model has no chat template, so only /v1/completions answers");
   const bool finished = server->Run();
   server.reset();  // before the engine it talks to
+  std::future<std::string> failed = failure.get_future();
+  if (failed.wait_for(std::chrono::seconds(0)) == std::future_status::ready) throw std::runtime_error(failed.get());
   Log().info(finished ? "stopped" : "stopped; the time to finish ran out on some requests");
   return 0;
 }

@@ -33,6 +33,8 @@ class Communicator {
   virtual void Gather(std::span<const float> values, std::span<float> all, std::span<const int>) {
     if (all.data() != values.data()) std::copy(values.begin(), values.end(), all.begin());
   }
+  // Whether a call has thrown CommError; each later one does at once.
+  virtual bool failed() const { return false; }
   // Ends every rank at once, this one too.
   [[noreturn]] virtual void Abort(int exit_code);
 };

@@ -35,6 +35,7 @@ class MpiCommunicator : public Communicator {
   ~MpiCommunicator() override {
     if (!failed_) MPI_Finalize();
   }
+  bool failed() const override { return failed_; }
   int rank() const override { return rank_; }
   int ranks() const override { return ranks_; }
   int local_rank() const override { return local_rank_; }
@@ -42,6 +43,7 @@ class MpiCommunicator : public Communicator {
 
   // Each rank adds up one slice of everybody's values, then all slices go to all.
   void AllReduce(std::span<float> values) override {
+    CheckAlive();
     const size_t ranks = static_cast<size_t>(ranks_);
     const size_t slice = (values.size() + ranks - 1) / ranks;
     sent_.assign(slice * ranks, 0.0f);
@@ -60,6 +62,7 @@ class MpiCommunicator : public Communicator {
   }
 
   void Broadcast(std::vector<std::byte>& bytes) override {
+    CheckAlive();
     uint64_t size = bytes.size();
     MPI_Request request = MPI_REQUEST_NULL;
     Check(MPI_Ibcast(&size, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD, &request));
@@ -70,6 +73,7 @@ class MpiCommunicator : public Communicator {
   }
 
   void Gather(std::span<const float> values, std::span<float> all, std::span<const int> counts) override {
+    CheckAlive();
     std::vector<int> places(counts.size(), 0);
     for (size_t r = 1; r < counts.size(); ++r) places[r] = places[r - 1] + counts[r - 1];
     MPI_Request request = MPI_REQUEST_NULL;
@@ -84,6 +88,10 @@ class MpiCommunicator : public Communicator {
   }
 
  private:
+  void CheckAlive() const {
+    if (failed_) throw CommError(fmt::format("rank {} lost the others", rank_));
+  }
+
   void Check(int code) {
     if (code == MPI_SUCCESS) return;
     failed_ = true;

@@ -10,6 +10,7 @@
 
 #include "base/cpu_topology.h"
 #include "base/log.h"
+#include "comm/communicator.h"
 #include "engine/batch_builder.h"
 #include "engine/mailbox.h"
 #include "engine/memory_plan.h"
@@ -43,7 +44,8 @@ class Engine::Impl {
         cache_(model.kv_plan(), cache_options_),
         scheduler_(cache_, {std::min<int64_t>(options.max_batch_rows, model.max_step_rows()), options.max_running}),
         builder_(model.kv_plan()),
-        mailbox_(options.max_running + options.max_waiting) {
+        mailbox_(options.max_running + options.max_waiting),
+        tell_failed_(options.failed) {
     span_limit_ = std::min<int64_t>(options.max_batch_rows, model.max_step_rows());
     max_context_ =
         std::min(options.max_context > 0 ? options.max_context : model.spec().max_positions, cache_.capacity_tokens());
@@ -66,6 +68,7 @@ class Engine::Impl {
   void Loop();
   void Receive(Mailbox::Mail mail);
   void Step();
+  void EndAllWithFailure();
   void Deliver(Task& task, std::span<const float> logits, const SampledToken& sampled);
   void Send(Task& task, TokenEvent event, FinishReason reason);
   void PublishStats();
@@ -80,6 +83,8 @@ class Engine::Impl {
   int64_t max_context_ = 0;
   int64_t span_limit_ = 0;
   std::vector<SampledToken> sampled_;
+  std::function<void(const std::string&)> tell_failed_;
+  std::string failure_;  // why the model computes nothing any more
   std::thread thread_;
 };
 
@@ -177,9 +182,25 @@ void Engine::Impl::Loop() {
       PublishStats();
       return;
     }
-    if (scheduler_.running() + scheduler_.waiting() > 0) Step();
+    if (scheduler_.running() + scheduler_.waiting() > 0) {
+      try {
+        if (failure_.empty()) Step();
+      } catch (const CommError& error) {
+        failure_ = error.what();
+        mailbox_.Drain();
+        EndAllWithFailure();
+        if (tell_failed_) tell_failed_(failure_);
+      }
+      if (!failure_.empty()) EndAllWithFailure();
+    }
     PublishStats();
   }
+}
+
+void Engine::Impl::EndAllWithFailure() {
+  TokenEvent event;
+  event.error = failure_;
+  for (const RequestId id : scheduler_.Ids()) Send(*scheduler_.Remove(id), event, FinishReason::kError);
 }
 
 void Engine::Impl::Receive(Mailbox::Mail mail) {

@@ -1,7 +1,9 @@
 // The engine: one thread that owns model, scheduler and cache. One step: schedule, forward, sample, deliver.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "engine/request.h"
 
@@ -16,6 +18,9 @@ struct EngineOptions {
   int64_t cache_tokens = 0;  // tokens the cache holds; 0: as many as the memory limit allows
   int64_t max_context = 0;   // longest prompt + output; 0: the model's own
   bool prefix_cache = true;
+  // Called once, on the engine's thread, when other ranks are lost and the model with them: every accepted request has
+  // ended with kError by then, and later ones do.
+  std::function<void(const std::string& reason)> failed = {};
 };
 
 struct EngineStats {

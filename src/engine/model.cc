@@ -57,7 +57,7 @@ std::unique_ptr<Model> Model::Load(const std::filesystem::path& path, const Mode
 }
 
 Model::~Model() {
-  if (!loaded_together_ || comm_->rank() != 0) return;
+  if (!loaded_together_ || comm_->rank() != 0 || comm_->failed()) return;
   try {
     SendEnd(*comm_);
   } catch (const CommError& error) {

@@ -56,7 +56,7 @@ struct TokenEvent {
   float logprob = 0;                       // when asked for
   std::vector<TokenLogprob> top_logprobs;  // when asked for, largest first
   FinishReason finish = FinishReason::kNone;
-  std::string_view error;         // with kError: a static sentence
+  std::string_view error;         // with kError: a sentence that lives as long as the engine
   std::span<const float> logits;  // the row the token was sampled from, [vocab]; valid only during OnToken
   int prompt_tokens = 0;
   int cached_tokens = 0;  // prompt tokens whose cache was reused

@@ -1,10 +1,14 @@
 """One model in several processes (mpirun): the logits and tokens of one process, shares that are refused, ranks that die.
 
-    python tests/e2e/check_ranks.py GANNET
+    python tests/e2e/check_ranks.py GANNET [SMOLLM2.gguf]
 
 Models are small random ones of `gannet synth`, with sizes that 2 and 4 ranks can share. TP sizes agree within rounding
-(largest difference printed), a size with itself bit for bit, by any chunk. Needs numpy only.
+(largest difference printed), a size with itself bit for bit, by any chunk. Two network namespaces with a host name each
+stand for two machines, where that is allowed. Needs numpy only.
 """
+
+import contextlib
+import ctypes
 
 import http.client
 import json
@@ -68,14 +72,14 @@ class Ranks(Checks):
         self.program = program
         self.npy = pathlib.Path(scratch) / "logits.npy"
 
-    def run(self, ranks, *arguments):
-        launcher = [*MPIRUN, "-np", str(ranks)] if ranks > 1 else []
-        return subprocess.run([*launcher, self.program, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    def run(self, ranks, *arguments, launcher=MPIRUN):
+        launched = [*launcher, "-np", str(ranks)] if ranks > 1 else []
+        return subprocess.run([*launched, self.program, *map(str, arguments)], capture_output=True, text=True, timeout=120)
 
-    def logits(self, ranks, model, *more):
+    def logits(self, ranks, model, *more, launcher=MPIRUN):
         self.npy.unlink(missing_ok=True)
         done = self.run(ranks, "logits", model, "--ids", ",".join(map(str, IDS)), "--prompt", 40, "--threads", 1, "--out",
-                        self.npy, *more)
+                        self.npy, *more, launcher=launcher)
         if done.returncode != 0:
             raise RuntimeError(f"{ranks} ranks ended with {done.returncode}: "
                                f"{[line for line in done.stderr.splitlines() if line.startswith('gannet:')]}")
@@ -109,9 +113,19 @@ def shares(checks, name, model, sizes, refused):
                      f"{name}, {ranks} ranks: expected one refusal with {words!r}, got {lines}")
 
 
-def children_of(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(child) for child in file.read().split()]
+def ranks_of(model):
+    """Process ids of the ranks that have `model` on their command line, in order of rank."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            arguments = pathlib.Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
+            variables = pathlib.Path("/proc", pid, "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        rank = [v for v in variables if v.startswith(b"OMPI_COMM_WORLD_RANK=")]
+        if rank and b"serve" in arguments[:2] and str(model).encode() in arguments:
+            found[int(rank[0].split(b"=")[1])] = int(pid)
+    return [found[rank] for rank in sorted(found)]
 
 
 def is_alive(pid):
@@ -122,14 +136,14 @@ def is_alive(pid):
         return False
 
 
-def dies(checks, model):
+def dies(checks, model, launcher=MPIRUN, host="127.0.0.1"):
     """kill -9 of a rank while the server answers: everybody ends, and the client hears of it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = subprocess.Popen([*MPIRUN, "-np", "2", checks.program, "serve", str(model), "--port", str(port), "--threads", "1"],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    address = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen([*launcher, "-np", "2", checks.program, "serve", str(model), "--host", host, "--port", str(port),
+                               "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    address = f"http://{host}:{port}"
     try:
         for _ in range(300):
             try:
@@ -147,8 +161,8 @@ def dies(checks, model):
         stream = urllib.request.urlopen(urllib.request.Request(
             address + "/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}), timeout=60)
         stream.readline()
-        ranks = sorted(children_of(server.pid))
-        checks.check(len(ranks) == 2, f"mpirun has two children: {ranks}")
+        ranks = ranks_of(model)
+        checks.check(len(ranks) == 2, f"two ranks run: {ranks}")
         begin = time.monotonic()
         os.kill(ranks[1], signal.SIGKILL)
         try:
@@ -169,8 +183,79 @@ def dies(checks, model):
             server.wait()
 
 
+@contextlib.contextmanager
+def two_machines(scratch):
+    """A launcher on the first of two network namespaces, with a rank on each. This process moves into the second."""
+    near, far = (f"gannet-{os.getpid()}-{end}" for end in "ab")
+    agent = pathlib.Path(scratch) / "agent"  # what mpirun has in place of ssh: HOST COMMAND...
+    agent.write_text(f'#!/bin/sh\nshift\nexec ip netns exec {far} unshare --uts sh -c "hostname machine-b; $*"\n')
+    agent.chmod(0o755)
+    hosts = pathlib.Path(scratch) / "hosts"
+    hosts.write_text("10.77.0.1 slots=1\n10.77.0.2 slots=1\n")
+
+    def ip(*arguments):
+        subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True, timeout=60)
+
+    home = os.open("/proc/self/ns/net", os.O_RDONLY)
+    setns = ctypes.CDLL(None, use_errno=True).setns
+    try:
+        ip("netns", "add", near)
+        ip("netns", "add", far)
+        ip("link", "add", "wire", "netns", near, "type", "veth", "peer", "name", "wire", "netns", far)
+        for name, address in ((near, "10.77.0.1/24"), (far, "10.77.0.2/24")):
+            ip("-n", name, "address", "add", address, "dev", "wire")
+            ip("-n", name, "link", "set", "wire", "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        with open(f"/run/netns/{far}") as namespace:
+            if setns(namespace.fileno(), 0) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+        network = "10.77.0.0/24"
+        yield ["ip", "netns", "exec", near, "unshare", "--uts", "sh", "-c", 'hostname machine-a; exec "$@"', "sh", *MPIRUN,
+               "--hostfile", hosts, "--mca", "plm_rsh_agent", agent, "--mca", "pml", "ob1", "--mca", "btl", "tcp,self",
+               "--mca", "oob_tcp_if_include", network, "--mca", "btl_tcp_if_include", network]
+    finally:
+        setns(home, 0)
+        os.close(home)
+        for name in (near, far):
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+def machines(checks, model, scratch):
+    alone = checks.logits(1, model)
+    try:
+        with two_machines(scratch) as launcher:
+            started = subprocess.run([*launcher, "-np", "2", "hostname"], capture_output=True, text=True, timeout=120)
+            if started.returncode != 0:
+                raise OSError(started.stderr.strip()[-300:])
+            checks.check(sorted(started.stdout.split()) == ["machine-a", "machine-b"], f"two machines: {started.stdout!r}")
+            got = checks.logits(2, model, launcher=launcher)
+            difference = np.abs(got - alone).max()
+            print(f"two machines: largest difference from one process {difference:.1e}; a client of the second:", flush=True)
+            checks.check(difference < TOLERANCE, f"two machines: differs by {difference:.1e}")
+            checks.check(got.tobytes() == checks.logits(2, model).tobytes(), "two machines: other bits than two ranks of one")
+            dies(checks, model, launcher, "10.77.0.1")
+    except (OSError, subprocess.CalledProcessError) as error:  # not root, or a sandbox without namespaces
+        print(f"SKIPPED: two machines: {error} {getattr(error, 'stderr', '')}", flush=True)
+    except RuntimeError as error:
+        checks.check(False, f"two machines: {error}")
+
+
+def quantized(checks, model):
+    """Columns of 4-bit blocks, three ranks: as the reference kernels compute them, and with the fast ones' 15-bit inputs."""
+    alone = checks.logits(1, model, "--kernels", "reference")
+    size = np.abs(alone).max()
+    for kernels, bound in (("reference", TOLERANCE), ("auto", 0.01)):
+        got = checks.logits(3, model, "--kernels", kernels)
+        difference = np.abs(got - alone).max()
+        print(f"SmolLM2 Q4_1, 3 ranks, {kernels} kernels: largest difference from the reference {difference:.1e} "
+              f"(logits to {size:.1f})", flush=True)
+        checks.check(difference < bound * size, f"SmolLM2, 3 ranks, {kernels}: differs by {difference:.1e}")
+    refused = checks.run(2, "logits", model, "--ids", "1,2", "--out", checks.npy)
+    checks.check("3 KV heads" in refused.stderr and refused.returncode != 0, f"SmolLM2, 2 ranks: {refused.stderr[-300:]}")
+
+
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as scratch:
         checks = Ranks(sys.argv[1], scratch)
@@ -189,6 +274,9 @@ def main():
             if checks.check(made.returncode == 0, f"synth {name}: {made.stderr[-300:]}"):
                 shares(checks, name, models[name], sizes, refused)
         dies(checks, models["flash"])
+        machines(checks, models["flash"], scratch)
+        if len(sys.argv) == 3:
+            quantized(checks, sys.argv[2])
         return checks.end()
 
 
