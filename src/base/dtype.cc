@@ -34,18 +34,12 @@ uint16_t FloatToF16(float value) {
 }
 
 const StorageInfo& InfoOf(Storage storage) {
-  static constexpr std::array<StorageInfo, 11> kTable = {{
-      {"F32", 1, 4},
-      {"F16", 1, 2},
-      {"BF16", 1, 2},
-      {"Q8_0", 32, 34},
-      {"Q4_0", 32, 18},
-      {"Q4_1", 32, 20},
-      {"Q5_0", 32, 22},
-      {"Q5_1", 32, 24},
-      {"Q4_K", 256, 144},
-      {"Q5_K", 256, 176},
-      {"Q6_K", 256, 210},
+  static constexpr std::array<StorageInfo, 20> kTable = {{
+      {"F32", 1, 4},      {"F16", 1, 2},       {"BF16", 1, 2},       {"Q8_0", 32, 34},
+      {"Q4_0", 32, 18},   {"Q4_1", 32, 20},    {"Q5_0", 32, 22},     {"Q5_1", 32, 24},
+      {"Q4_K", 256, 144}, {"Q5_K", 256, 176},  {"Q6_K", 256, 210},   {"MXFP4", 32, 17},
+      {"FP4", 2, 1},      {"FP8", 1, 1},       {"INT8", 1, 1},       {"INT8 with zero points", 1, 1},
+      {"INT4", 2, 1},     {"AWQ", 2, 1, true}, {"GPTQ", 2, 1, true}, {"GPTQ of 8 bits", 1, 1, true},
   }};
   return kTable.at(static_cast<size_t>(storage));
 }

@@ -8,15 +8,66 @@
 namespace gannet {
 
 // Element storage of a matrix row. Block formats follow ggml's public block layouts (GGUF specification,
-// ggml-common.h).
-enum class Storage : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ4_K, kQ5_K, kQ6_K };
+// ggml-common.h). The last line's have their scales in tensors of their own (Scales).
+enum class Storage : uint8_t {
+  kF32,
+  kF16,
+  kBF16,  // plain
+  kQ8_0,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kMxfp4,  // blocks
+  kE2M1,
+  kE4M3,
+  kI8,
+  kU8,
+  kU4,
+  kAwq4,
+  kGptq4,
+  kGptq8  // scaled
+};
 
 struct StorageInfo {
   std::string_view name;  // "F32", "Q4_1", ...
   int64_t block_values;   // values along K per block; a row holds a whole number of blocks
   int64_t block_bytes;
+  // Words of several rows or columns lie side by side: a view keeps `data` and counts from first_row and first_col.
+  bool across = false;
 };
 const StorageInfo& InfoOf(Storage storage);
+
+enum class ScaleType : uint8_t { kF32, kF16, kBF16, kE8M0, kE4M3 };
+// Words of 32 / zero_bits zero points, lowest bits first or in AWQ's order. A zero point is what the word says + zero.
+enum class ZeroLayout : uint8_t {
+  kConstant,         // `zero` everywhere
+  kGroupsByRows,     // [groups of columns][rows packed]
+  kGroupsByRowsAwq,  // the same
+  kRowsByGroups      // [rows packed][groups of columns]
+};
+
+// Scales of a matrix that lie beside its values: value (r, c) is code * scale * factor, or (code - zero point) * scale
+// * factor, with the scale at element r / group_rows * row_step + c / group_cols * col_step of `data`.
+struct Scales {
+  ScaleType type = ScaleType::kF32;
+  const std::byte* data = nullptr;
+  int64_t group_rows = 1;
+  int64_t group_cols = 1;
+  int64_t row_step = 0;
+  int64_t col_step = 1;
+  float factor = 1;
+  int64_t whole_rows = 0;               // of the matrix
+  const std::byte* group_of = nullptr;  // int32 [columns]: the group of each, in place of c / group_cols
+  ZeroLayout zero_layout = ZeroLayout::kConstant;
+  const std::byte* zeros = nullptr;
+  int64_t zero_step = 0;  // words from a row of them to the next
+  int zero_bits = 4;
+  int zero = 0;
+};
 
 // A view of a matrix [rows, cols] (cols is K, the reduction axis). Row-major and dense unless col_bytes says otherwise:
 // a transposed or interleaved view of float storage. Does not own `data`; whoever mapped the file keeps it alive. A
@@ -28,6 +79,12 @@ struct Weight {
   const std::byte* data = nullptr;
   int64_t row_bytes = 0;  // from a row to the next
   int64_t col_bytes = 0;  // from an element of a row to the next; 0: the elements (or blocks) follow each other
+  // Of scaled storages. Row r and column c of this view are row first_row + r * row_stride and column first_col + c of
+  // the matrix that `scales` describe.
+  const Scales* scales = nullptr;
+  int64_t first_row = 0;
+  int64_t row_stride = 1;
+  int64_t first_col = 0;
   // Writes row `row` as `cols` floats. Set by checkpoint/formats; the definition of what the bytes mean.
   void (*dequantize_row)(const Weight& weight, int64_t row, float* out) = nullptr;
 

@@ -9,23 +9,28 @@
 #include <optional>
 
 #include "base/result.h"
+#include "checkpoint/file_checks.h"
 
 namespace gannet {
 namespace {
-
-constexpr size_t kNamesShown = 4;
-
-std::string FewNames(const std::vector<std::string>& names) {
-  const size_t shown = std::min(names.size(), kNamesShown);
-  std::string text = fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<ptrdiff_t>(shown), ", "));
-  if (names.size() > shown) text += fmt::format(" and {} more", names.size() - shown);
-  return text;
-}
 
 // Without outer dimensions of one, which may be lost or added on the way into a file.
 std::vector<int64_t> Squeezed(std::vector<int64_t> shape) {
   while (shape.size() > 1 && shape[0] == 1) shape.erase(shape.begin());
   return shape;
+}
+
+// A planned view of [.., A, B] as one of the same tensor that lies as [.., B, A].
+PlannedTensor Turned(PlannedTensor planned) {
+  if (planned.shape.size() < 2) return planned;
+  const int64_t a = planned.shape[planned.shape.size() - 2];
+  const int64_t b = planned.shape.back();
+  const auto turn = [&](int64_t at) { return at / (a * b) * (a * b) + at % b * a + at / b % a; };
+  planned.offset = turn(planned.offset);
+  planned.row_step = turn(planned.row_step);
+  planned.col_step = turn(planned.col_step);
+  std::swap(planned.shape[planned.shape.size() - 2], planned.shape.back());
+  return planned;
 }
 
 BoundTensor ViewOf(const PlannedTensor& planned, const Weight& whole, const std::string& where) {
@@ -34,28 +39,28 @@ BoundTensor ViewOf(const PlannedTensor& planned, const Weight& whole, const std:
   Weight& weight = bound.weight;
   weight.rows = planned.rows;
   weight.cols = planned.cols;
-  const bool whole_rows = planned.col_step == 1 && planned.cols == whole.cols && planned.row_step == planned.cols;
-  if (whole_rows) {
-    weight.data += planned.offset / whole.cols * whole.row_bytes;
-    return bound;
-  }
-  if (info.block_values == 1) {
+  if (info.block_values == 1 && !whole.scales) {
     weight.data += planned.offset * info.block_bytes;
     weight.row_bytes = planned.row_step * info.block_bytes;
     weight.col_bytes = planned.col_step == 1 ? 0 : planned.col_step * info.block_bytes;
     return bound;
   }
-  // Columns of whole blocks.
-  if (planned.col_step == 1 && planned.row_step == whole.cols && planned.offset % whole.cols % info.block_values == 0 &&
-      planned.cols % info.block_values == 0) {
-    weight.data += planned.offset / whole.cols * whole.row_bytes +
-                   planned.offset % whole.cols / info.block_values * info.block_bytes;
-    return bound;
-  }
-  if (planned.row_step == 1 && planned.col_step == whole.cols && planned.rows == whole.cols) {
-    std::swap(weight.rows, weight.cols);
-    weight.data += planned.offset / whole.cols * whole.row_bytes;
-    bound.transposed = true;
+  // Whole blocks of rows in equal distances, or all of them turned.
+  const bool turned = planned.row_step == 1 && planned.col_step % whole.cols == 0 && planned.rows == whole.cols;
+  const int64_t step = turned ? planned.col_step : planned.rows == 1 ? whole.cols : planned.row_step;
+  const int64_t column = planned.offset % whole.cols;
+  const int64_t columns = turned ? planned.rows : planned.cols;
+  if ((planned.col_step == 1 || turned) && step % whole.cols == 0 && column % info.block_values == 0 &&
+      columns % info.block_values == 0 && column + columns <= whole.cols) {
+    if (turned) std::swap(weight.rows, weight.cols);
+    bound.transposed = turned;
+    weight.first_row = planned.offset / whole.cols;
+    weight.row_stride = step / whole.cols;
+    weight.first_col = column;
+    if (!info.across) {
+      weight.data += weight.first_row * whole.row_bytes + column / info.block_values * info.block_bytes;
+      weight.row_bytes = whole.row_bytes * weight.row_stride;
+    }
     return bound;
   }
   throw LoadError("checkpoint", fmt::format("{}: tensor {} is {}, whose blocks of {} do not fall on the parts that the "
@@ -107,6 +112,7 @@ const BoundTensor& BoundTensors::Get(int layer, Slot slot, int index) const {
 BoundTensors Bind(const ModelSpec& spec, const std::vector<PlannedTensor>& plan, const Checkpoint& checkpoint,
                   const std::vector<PlannedTensor>& part) {
   BoundTensors bound;
+  bound.notices_ = checkpoint.notices();
   std::vector<std::string> missing;
   std::map<std::string_view, std::optional<Weight>> used;  // each tensor of the file once; without a weight: missing
   const std::string where = checkpoint.path().string();
@@ -119,18 +125,22 @@ BoundTensors Bind(const ModelSpec& spec, const std::vector<PlannedTensor>& plan,
         missing.push_back(planned.name);
         continue;
       }
-      if (Squeezed(stored->shape) != Squeezed(planned.shape)) {
-        throw LoadError("checkpoint",
-                        fmt::format("{}: tensor {} has shape [{}], but the configuration makes it [{}]", where,
-                                    planned.name, fmt::join(stored->shape, ", "), fmt::join(planned.shape, ", ")));
-      }
       whole = checkpoint.WeightOf(*stored);
+      const std::vector<int64_t> shape = stored->transposed ? Turned(planned).shape : planned.shape;
+      if (Squeezed(stored->shape) != Squeezed(shape)) {
+        throw LoadError("checkpoint",
+                        fmt::format("{}: tensor {}{} has shape [{}], but the configuration makes it [{}]", where,
+                                    planned.name, stored->scales ? fmt::format(" ({})", stored->dtype) : "",
+                                    fmt::join(stored->shape, ", "), fmt::join(shape, ", ")));
+      }
     }
   }
   for (const PlannedTensor& planned : part.empty() ? plan : part) {
     const std::optional<Weight>& whole = used.at(planned.name);
     if (!whole) continue;
-    bound.weights_.emplace(std::tuple{planned.layer, planned.slot, planned.index}, ViewOf(planned, *whole, where));
+    const bool turned = checkpoint.Find(planned.name)->transposed;
+    bound.weights_.emplace(std::tuple{planned.layer, planned.slot, planned.index},
+                           ViewOf(turned ? Turned(planned) : planned, *whole, where));
   }
   if (!missing.empty()) {
     throw LoadError("checkpoint",

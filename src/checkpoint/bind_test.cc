@@ -229,8 +229,8 @@ TEST(BindParts, ColumnsOfBlocks) {
       }
     }
   }
-  EXPECT_EQ(cut.size(), 11u);     // every storage
-  EXPECT_EQ(refused.size(), 8u);  // no float; the K-quants beyond two ranks, the blocks of 32 beyond sixteen
+  EXPECT_EQ(cut.size(), 12u);     // every storage
+  EXPECT_EQ(refused.size(), 9u);  // no float; the K-quants beyond two ranks, the blocks of 32 beyond sixteen
 }
 
 TEST_F(BindTest, NamesAFormatNobodyKnows) {

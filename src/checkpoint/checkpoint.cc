@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <unordered_map>
 
 #include "checkpoint/file_checks.h"
 #include "checkpoint/formats/format.h"
+#include "checkpoint/formats/siblings.h"
 #include "checkpoint/gguf.h"
+#include "checkpoint/quantization_claims.h"
 #include "checkpoint/safetensors.h"
 
 namespace gannet {
@@ -88,6 +91,8 @@ void Checkpoint::LoadFolder() {
   } else {
     AddSafetensors(OnlySafetensors(path_));
   }
+  notices_ = JoinScaledTensors(path_.string(), config_, tensors_);
+  for (std::string& sentence : CompareWithClaims(config_, tensors_)) notices_.push_back(std::move(sentence));
 }
 
 std::vector<std::string> Checkpoint::AddSafetensors(const fs::path& path) {
@@ -173,9 +178,30 @@ const StoredTensor* Checkpoint::Find(std::string_view name) const {
 
 Weight Checkpoint::WeightOf(const StoredTensor& tensor) const { return MakeWeight(tensor); }
 
+std::string Checkpoint::Census() const {
+  struct Share {
+    int64_t bytes = 0;
+    int64_t tensors = 0;
+  };
+  std::map<std::string_view, Share> shares;
+  for (const auto& [name, tensor] : tensors_) {
+    Share& share = shares[tensor.dtype];
+    share.bytes += tensor.bytes();
+    ++share.tensors;
+  }
+  std::vector<std::pair<std::string_view, Share>> sorted(shares.begin(), shares.end());
+  std::ranges::stable_sort(sorted, [](const auto& a, const auto& b) { return a.second.bytes > b.second.bytes; });
+  std::string text;
+  for (const auto& [dtype, share] : sorted) {
+    text += fmt::format("{}{} {} ({:.2f} GB)", text.empty() ? "" : ", ", share.tensors, dtype,
+                        static_cast<double>(share.bytes) / 1e9);
+  }
+  return text;
+}
+
 int64_t Checkpoint::total_bytes() const {
   int64_t bytes = 0;
-  for (const auto& [name, tensor] : tensors_) bytes += static_cast<int64_t>(tensor.data.size());
+  for (const auto& [name, tensor] : tensors_) bytes += tensor.bytes();
   return bytes;
 }
 

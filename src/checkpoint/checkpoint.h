@@ -24,6 +24,11 @@ struct StoredTensor {
   std::vector<int64_t> shape;  // outermost first, [out, in] for a matrix (GGUF's order is reversed on reading)
   std::shared_ptr<const MappedFile> file;
   std::span<const std::byte> data;  // inside the file
+  // Of a weight in several tensors (formats/siblings.h): the others, and how many bytes they have.
+  std::shared_ptr<const Scales> scales = {};
+  int64_t scale_bytes = 0;
+  bool transposed = false;  // in its last two dimensions, from what the same model has in bf16
+  int64_t bytes() const { return static_cast<int64_t>(data.size()) + scale_bytes; }
 };
 
 class Checkpoint {
@@ -44,6 +49,10 @@ class Checkpoint {
   // one row; more than two dimensions are a stack of matrices, [.., out, in] as rows [.. * out].
   Weight WeightOf(const StoredTensor& tensor) const;
   int64_t total_bytes() const;  // of all tensors
+  // How many tensors of which dtype, largest share first: "9216 MXFP4 (14.10 GB), 290 BF16 (0.71 GB)".
+  std::string Census() const;
+  // Where the configuration says something else about quantized tensors than the files, and what is not read of them.
+  const std::vector<std::string>& notices() const { return notices_; }
 
  private:
   Checkpoint() = default;
@@ -58,6 +67,7 @@ class Checkpoint {
   Json config_;
   Json metadata_;
   std::map<std::string, StoredTensor, std::less<>> tensors_;
+  std::vector<std::string> notices_;
 };
 
 }  // namespace gannet

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "base/json.h"
 
 namespace gannet {
@@ -16,6 +18,13 @@ std::string Quoted(std::string_view name) {
   std::string shown = Json(name.substr(0, kShown)).Dump();
   if (name.size() > kShown) shown.insert(shown.size() - 1, "...");
   return shown;
+}
+
+std::string FewNames(const std::vector<std::string>& names) {
+  const size_t shown = std::min<size_t>(names.size(), 4);
+  std::string text = fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<ptrdiff_t>(shown), ", "));
+  if (names.size() > shown) text += fmt::format(" and {} more", names.size() - shown);
+  return text;
 }
 
 Result<int64_t> ValuesOf(std::span<const int64_t> shape) {

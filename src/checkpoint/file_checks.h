@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
@@ -15,6 +16,9 @@ namespace gannet {
 
 // A name out of a file, in quotes, printable and of at most 80 bytes.
 std::string Quoted(std::string_view name);
+
+// The first four, and how many more.
+std::string FewNames(const std::vector<std::string>& names);
 
 // `values` neighbours along K share `bytes` bytes.
 struct BlockLayout {

@@ -91,20 +91,20 @@ void CountDtypes(const Checkpoint& checkpoint, Findings& findings, const std::st
   for (const PlannedTensor& planned : findings.plan) {
     const Weight& weight = bound.Get(planned.layer, planned.slot, planned.index).weight;
     if (read.insert(planned.name).second) {
-      const int64_t bytes = std::ssize(checkpoint.Find(planned.name)->data);
-      DtypeCount& count = findings.dtypes[std::string(InfoOf(weight.storage).name)];
+      const int64_t bytes = checkpoint.Find(planned.name)->bytes();
+      DtypeCount& count = findings.dtypes[checkpoint.Find(planned.name)->dtype];
       ++count.tensors;
       count.bytes += bytes;
       findings.weight_bytes += bytes;
     }
     if (IsVector(planned.slot)) continue;
-    const Weight*& matrix = smallest.try_emplace(std::string(InfoOf(weight.storage).name), &weight).first->second;
+    const Weight*& matrix = smallest.try_emplace(checkpoint.Find(planned.name)->dtype, &weight).first->second;
     if (weight.bytes() < matrix->bytes()) matrix = &weight;
   }
   for (const auto& [name, stored] : checkpoint.tensors()) {
     if (read.contains(name)) continue;
     ++findings.unread.tensors;
-    findings.unread.bytes += std::ssize(stored.data);
+    findings.unread.bytes += stored.bytes();
   }
   ThreadPool pool(1);
   for (const auto& [dtype, matrix] : smallest) findings.dtypes[dtype].kernel = kernels->pack(*matrix, pool)->kernel();

@@ -99,6 +99,7 @@ void Model::LoadWeights(const ModelOptions& options) {
   const std::vector<PlannedTensor> plan = PlanTensors(whole_, style);
   const BoundTensors tensors = Bind(whole_, plan, *checkpoint_, ShardTensors(whole_, plan, sharding_));
   for (const std::string& notice : tensors.notices()) Log().info("{}", notice);
+  Log().info("tensors: {}", checkpoint_->Census());
 
   const WorkspacePlan widths = PlanWorkspace(spec_, comm_->ranks());
   const int64_t rows = max_step_rows_;

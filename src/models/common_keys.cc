@@ -11,7 +11,7 @@ namespace gannet {
 void IgnoreHousekeeping(ConfigReader& reader) {
   reader.Ignore({"architectures", "_name_or_path", "transformers_version", "auto_map", "tokenizer_class"},
                 "says what the files are, not what the model computes");
-  reader.Ignore({"torch_dtype", "dtype"}, "every tensor's own type counts");
+  reader.Ignore({"torch_dtype", "dtype", "quantization_config"}, "every tensor's own type counts");
   reader.Ignore({"bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id"},
                 "read with the tokenizer");
   reader.Ignore({"initializer_range", "attention_dropout", "hidden_dropout", "embd_pdrop", "resid_pdrop"},

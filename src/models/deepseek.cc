@@ -15,7 +15,6 @@ ModelSpec Resolve(ConfigReader& reader, std::string_view model_type) {
   ModelFrame frame = ReadHfFrame(reader, model_type);
   const LatentAttention attention = ReadLatentAttention(reader, frame);
   ReadDraftCount(reader, frame);
-  reader.Ignore({"quantization_config"}, "every tensor's own type counts");
   const DeepseekFfns ffns = ReadDeepseekFfns(reader, frame);
   AddLayers(frame, attention, ffns.layers);
   AddDrafts(frame, attention, ffns.moe);

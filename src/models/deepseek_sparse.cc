@@ -105,7 +105,6 @@ ModelSpec ResolveSparse(ConfigReader& reader, std::string_view model_type, bool 
   ModelFrame frame = ReadHfFrame(reader, model_type);
   const LatentAttention attention = ReadLatentAttention(reader, frame);
   ReadDraftCount(reader, frame);
-  reader.Ignore({"quantization_config"}, "every tensor's own type counts");
   reader.Expect("mlp_bias", {false});
   const std::vector<Mixer> mixers = ReadSparseLayers(reader, frame, attention, interleaved);
   const DeepseekFfns ffns = ReadDeepseekFfns(reader, frame, /*dense=*/3);

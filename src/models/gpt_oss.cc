@@ -54,7 +54,6 @@ ModelSpec ResolveGptOss(const ModelSource& source, ConfigReader& reader) {
                                    {Slot::kExpertDownBias, "mlp.experts.down_proj_bias"}});
   reader.Ignore({"initial_context_length"}, "the rope object says it");
   IgnoreExpertHousekeeping(reader);
-  reader.Ignore({"quantization_config"}, "every tensor's own type counts");
   return frame.spec;
 }
 

@@ -58,7 +58,6 @@ ModelSpec ResolveMimoV2Flash(const ModelSource& source, ConfigReader& reader) {
   const auto sliding =
       std::ranges::find_if(attention, [](const GroupedAttention& layer) { return layer.window.has_value(); });
   if (sliding != attention.end()) AddMimoDrafts(reader, *sliding, ffns.dense, frame);
-  reader.Ignore({"quantization_config"}, "every tensor's own type counts");
   return frame.spec;
 }
 

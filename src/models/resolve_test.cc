@@ -215,7 +215,6 @@ TEST(Resolve, Refusals) {
   const Refusal refusals[] = {
       // unknown, missing, ill-typed, absurd
       {kLlama, {"logit_softcap=30"}, {"'logit_softcap' (30)", "could change the maths"}},
-      {kLlama, {"quantization_config.bits=4"}, {"'quantization_config'"}},
       {kLlama, {"sliding_windows=8"}, {"'sliding_windows'"}},
       {kLlama, {"hidden_size=null"}, {"'hidden_size' is missing"}},
       {kLlama, {"vocab_size=many"}, {"'vocab_size'", "whole number"}},

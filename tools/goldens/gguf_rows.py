@@ -19,7 +19,7 @@ rng = np.random.default_rng(20240607)
 
 # Byte offsets of the fp16 fields in a block.
 HALVES = {"Q8_0": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q4_K": [0, 2], "Q5_K": [0, 2],
-          "Q6_K": [208]}
+          "Q6_K": [208], "MXFP4": []}
 # Scales worth a look: zeros, subnormals, the smallest normal, one, the largest, a negative one.
 EDGES = np.array([0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x3C00, 0x7BFF, 0xB555], np.uint16)
 
@@ -32,6 +32,9 @@ def random_blocks(name, rows, cols):
         edges = min(len(EDGES), len(blocks) - 1)
         scales[:edges] = np.roll(EDGES, field)[:edges]
         blocks[:, at:at + 2] = scales[:, None].view(np.uint8)
+    if name == "MXFP4":  # E8M0: 255 is NaN, which this package reads as a number
+        blocks[:, 0] = blocks[:, 0] % 255
+        blocks[:8, 0] = [0, 1, 2, 126, 127, 128, 253, 254]
     return blocks.reshape(rows, -1)
 
 
@@ -108,7 +111,7 @@ def write_seeds(folder):
     (folder / "values").write_bytes(seed(every, [], b""))
     (folder / "arrays").write_bytes(seed(arrays, [(b"t", (4, 2), 0, 0)], bytes(32)))
     (folder / "version2").write_bytes(seed([], [(b"t", (2,), 30, 0)], bytes(4), version=2))
-    kinds = [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 30]
+    kinds = [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 30, 39]
     tensors, offset = [], 0
     for kind in kinds:
         values, size = gguf.GGML_QUANT_SIZES[T(kind)]

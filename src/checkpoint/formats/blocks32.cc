@@ -1,8 +1,9 @@
-// Q8_0, Q4_0, Q4_1, Q5_0, Q5_1: blocks of 32 values with one scale, and one minimum in the _1 forms.
+// Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4: blocks of 32 values with one scale, and one minimum in the _1 forms.
 #include <cstring>
 
 #include "checkpoint/formats/dequantize.h"
 #include "checkpoint/formats/half.h"
+#include "checkpoint/formats/small_floats.h"
 
 namespace gannet {
 namespace {
@@ -34,6 +35,11 @@ struct Q5_1 {
   uint8_t high[4];
   uint8_t low[kHalf];
 };
+struct Mxfp4 {
+  uint8_t scale;  // E8M0
+  uint8_t low[kHalf];
+};
+static_assert(sizeof(Mxfp4) == 17);
 static_assert(sizeof(Q8_0) == 34 && sizeof(Q4_0) == 18 && sizeof(Q4_1) == 20 && sizeof(Q5_0) == 22 &&
               sizeof(Q5_1) == 24);
 
@@ -74,6 +80,16 @@ void DequantizeRowQ4_0(const Weight& weight, int64_t row, float* out) {
     for (int j = 0; j < kHalf; ++j) {
       values[j] = scale * static_cast<float>((block.low[j] & 0x0f) - 8);
       values[j + kHalf] = scale * static_cast<float>((block.low[j] >> 4) - 8);
+    }
+  });
+}
+
+void DequantizeRowMxfp4(const Weight& weight, int64_t row, float* out) {
+  ForEachBlock<Mxfp4>(weight, row, out, [](const Mxfp4& block, float* values) {
+    const float scale = E8M0ToFloat(block.scale);
+    for (int j = 0; j < kHalf; ++j) {  // ggml has no negative zero
+      values[j] = kE2M1[block.low[j] & 0x0f] * scale + 0.0f;
+      values[j + kHalf] = kE2M1[block.low[j] >> 4] * scale + 0.0f;
     }
   });
 }

@@ -20,5 +20,15 @@ void DequantizeRowQ5_1(const Weight& weight, int64_t row, float* out);
 void DequantizeRowQ4_K(const Weight& weight, int64_t row, float* out);
 void DequantizeRowQ5_K(const Weight& weight, int64_t row, float* out);
 void DequantizeRowQ6_K(const Weight& weight, int64_t row, float* out);
+void DequantizeRowMxfp4(const Weight& weight, int64_t row, float* out);
+// Scaled: value times scale times factor, where the factor is not 1 their product first.
+void DequantizeRowE2M1(const Weight& weight, int64_t row, float* out);
+void DequantizeRowE4M3(const Weight& weight, int64_t row, float* out);
+void DequantizeRowI8(const Weight& weight, int64_t row, float* out);
+void DequantizeRowU8(const Weight& weight, int64_t row, float* out);
+void DequantizeRowU4(const Weight& weight, int64_t row, float* out);
+void DequantizeRowAwq(const Weight& weight, int64_t row, float* out);
+void DequantizeRowGptq4(const Weight& weight, int64_t row, float* out);
+void DequantizeRowGptq8(const Weight& weight, int64_t row, float* out);
 
 }  // namespace gannet

@@ -9,12 +9,17 @@ namespace gannet {
 namespace {
 
 constexpr Format kFormats[] = {
-    {"F32", Storage::kF32, DequantizeRowF32},    {"F16", Storage::kF16, DequantizeRowF16},
-    {"BF16", Storage::kBF16, DequantizeRowBF16}, {"Q8_0", Storage::kQ8_0, DequantizeRowQ8_0},
-    {"Q4_0", Storage::kQ4_0, DequantizeRowQ4_0}, {"Q4_1", Storage::kQ4_1, DequantizeRowQ4_1},
-    {"Q5_0", Storage::kQ5_0, DequantizeRowQ5_0}, {"Q5_1", Storage::kQ5_1, DequantizeRowQ5_1},
-    {"Q4_K", Storage::kQ4_K, DequantizeRowQ4_K}, {"Q5_K", Storage::kQ5_K, DequantizeRowQ5_K},
-    {"Q6_K", Storage::kQ6_K, DequantizeRowQ6_K},
+    {"F32", false, Storage::kF32, DequantizeRowF32},      {"F16", false, Storage::kF16, DequantizeRowF16},
+    {"BF16", false, Storage::kBF16, DequantizeRowBF16},   {"Q8_0", false, Storage::kQ8_0, DequantizeRowQ8_0},
+    {"Q4_0", false, Storage::kQ4_0, DequantizeRowQ4_0},   {"Q4_1", false, Storage::kQ4_1, DequantizeRowQ4_1},
+    {"Q5_0", false, Storage::kQ5_0, DequantizeRowQ5_0},   {"Q5_1", false, Storage::kQ5_1, DequantizeRowQ5_1},
+    {"Q4_K", false, Storage::kQ4_K, DequantizeRowQ4_K},   {"Q5_K", false, Storage::kQ5_K, DequantizeRowQ5_K},
+    {"Q6_K", false, Storage::kQ6_K, DequantizeRowQ6_K},   {"MXFP4", false, Storage::kMxfp4, DequantizeRowMxfp4},
+    {"MXFP4", true, Storage::kE2M1, DequantizeRowE2M1},   {"NVFP4", true, Storage::kE2M1, DequantizeRowE2M1},
+    {"FP8", true, Storage::kE4M3, DequantizeRowE4M3},     {"INT8", true, Storage::kI8, DequantizeRowI8},
+    {"UINT8", true, Storage::kU8, DequantizeRowU8},       {"INT4", true, Storage::kU4, DequantizeRowU4},
+    {"AWQ", true, Storage::kAwq4, DequantizeRowAwq},      {"GPTQ", true, Storage::kGptq4, DequantizeRowGptq4},
+    {"GPTQ8", true, Storage::kGptq8, DequantizeRowGptq8},
 };
 
 [[noreturn]] void RefuseTensor(const StoredTensor& tensor, std::string_view what) {
@@ -26,20 +31,24 @@ constexpr Format kFormats[] = {
 
 std::span<const Format> Formats() { return kFormats; }
 
-const Format* FindFormat(std::string_view dtype) {
+const Format* FindFormat(std::string_view dtype, bool scaled) {
   for (const Format& format : kFormats) {
-    if (format.dtype == dtype) return &format;
+    if (format.dtype == dtype && format.scaled == scaled) return &format;
   }
   return nullptr;
 }
 
 Weight MakeWeight(const StoredTensor& tensor) {
-  const Format* format = FindFormat(tensor.dtype);
+  const Format* format = FindFormat(tensor.dtype, tensor.scales != nullptr);
   if (!format) {
     std::string known;
-    for (const Format& each : kFormats) known += fmt::format("{}{}", known.empty() ? "" : ", ", each.dtype);
-    RefuseTensor(tensor, fmt::format("has dtype {}, which cannot be used as a weight (those that can are {})",
-                                     tensor.dtype, known));
+    for (const Format& each : kFormats) {
+      if (!each.scaled) known += fmt::format("{}{}", known.empty() ? "" : ", ", each.dtype);
+    }
+    RefuseTensor(tensor,
+                 fmt::format("has dtype {}, which cannot be used as a weight without the scales of a known format "
+                             "beside it (those that can are {})",
+                             tensor.dtype, known));
   }
   const StorageInfo& info = InfoOf(format->storage);
   const BlockLayout layout{info.name, info.block_values, info.block_bytes};
@@ -55,6 +64,7 @@ Weight MakeWeight(const StoredTensor& tensor) {
   weight.row_bytes = weight.cols / info.block_values * info.block_bytes;
   weight.rows = *bytes / weight.row_bytes;
   weight.data = tensor.data.data();
+  weight.scales = tensor.scales.get();
   weight.dequantize_row = format->dequantize_row;
   return weight;
 }

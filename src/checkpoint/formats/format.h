@@ -12,13 +12,14 @@
 namespace gannet {
 
 struct Format {
-  std::string_view dtype;  // as safetensors and GGUF spell it
+  std::string_view dtype;  // as safetensors and GGUF spell it, or siblings.h
+  bool scaled;             // with scales beside
   Storage storage;
   void (*dequantize_row)(const Weight& weight, int64_t row, float* out);  // out: weight.cols floats
 };
 
 std::span<const Format> Formats();
-const Format* FindFormat(std::string_view dtype);
+const Format* FindFormat(std::string_view dtype, bool scaled = false);
 
 // The tensor as a matrix: its last dimension is K, the product of the others the number of rows; a vector or scalar
 // has one row. Throws LoadError("checkpoint", ...) naming file, tensor and dtype when no format reads it, it holds no

@@ -55,15 +55,19 @@ TEST_P(GoldenRows, EqualTheGgufPackage) {
 
 INSTANTIATE_TEST_SUITE_P(Formats, GoldenRows,
                          testing::Values("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K",
-                                         "Q6_K"),
+                                         "Q6_K", "MXFP4"),
                          [](const auto& param) { return std::string(param.param); });
 
 TEST(Formats, TheTableAgreesWithTheStorages) {
-  EXPECT_EQ(Formats().size(), 11u);
+  EXPECT_EQ(Formats().size(), 21u);
   for (const Format& format : Formats()) {
-    EXPECT_EQ(format.dtype, InfoOf(format.storage).name);
-    EXPECT_EQ(FindFormat(format.dtype), &format);
+    if (!format.scaled) {
+      EXPECT_EQ(format.dtype, InfoOf(format.storage).name);
+    }
+    EXPECT_EQ(FindFormat(format.dtype, format.scaled), &format);
   }
+  EXPECT_EQ(FindFormat("MXFP4")->storage, Storage::kMxfp4);
+  EXPECT_EQ(FindFormat("MXFP4", true)->storage, Storage::kE2M1);
   EXPECT_EQ(FindFormat("IQ4_NL"), nullptr);
 }
 

@@ -36,6 +36,15 @@ Choice ChooseFor(Storage storage) {
     case Storage::kQ4_K:
     case Storage::kQ5_K:
     case Storage::kQ6_K:
+    case Storage::kMxfp4:
+    case Storage::kE2M1:
+    case Storage::kE4M3:
+    case Storage::kI8:
+    case Storage::kU8:
+    case Storage::kU4:
+    case Storage::kAwq4:
+    case Storage::kGptq4:
+    case Storage::kGptq8:
       return {TileKind::kF32, true};
   }
   GANNET_ASSERT(false, "a weight has a known storage");
