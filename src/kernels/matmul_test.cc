@@ -10,12 +10,14 @@ namespace {
 using namespace testing_support;
 
 constexpr float kSentinel = 1234.5f;
-constexpr Storage kStorages[] = {Storage::kF32,  Storage::kF16,  Storage::kBF16, Storage::kQ8_0,
-                                 Storage::kQ4_0, Storage::kQ4_1, Storage::kQ5_0};
+constexpr Storage kStorages[] = {Storage::kF32,  Storage::kF16,   Storage::kBF16, Storage::kQ8_0, Storage::kQ4_0,
+                                 Storage::kQ4_1, Storage::kMxfp4, Storage::kE2M1, Storage::kQ5_0};
 constexpr float kMost = 127 * 254;  // of a quantized activation
+bool Fp4(Storage storage) { return storage == Storage::kMxfp4 || storage == Storage::kE2M1; }
 bool Int8(Storage storage) {
-  return storage == Storage::kQ8_0 || storage == Storage::kQ4_0 || storage == Storage::kQ4_1;
+  return storage == Storage::kQ8_0 || storage == Storage::kQ4_0 || storage == Storage::kQ4_1 || Fp4(storage);
 }
+float MostOf(Storage storage) { return Fp4(storage) ? 127 : kMost; }  // 4-bit floats take one plane
 std::string NameOf(Storage storage) { return std::string(InfoOf(storage).name); }
 
 // out [m, rows], every row apart by its own length.
@@ -30,14 +32,14 @@ std::vector<float> Multiply(const Kernels& kernels, const Weight& weight, const 
 }
 
 // The activations after quantization as documented, in plain arithmetic.
-std::vector<float> Quantized(const float* x, int64_t k) {
+std::vector<float> Quantized(const float* x, int64_t k, float most) {
   std::vector<float> out(static_cast<size_t>(k));
   for (int64_t b = 0; b < k; b += 32) {
     float largest = 0;
     for (int64_t i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(x[b + i]));
     if (largest < 0x1p-100f) continue;
     for (int64_t i = 0; i < 32; ++i) {
-      out[static_cast<size_t>(b + i)] = std::nearbyint(x[b + i] * (kMost / largest)) * (largest / kMost);
+      out[static_cast<size_t>(b + i)] = std::nearbyint(x[b + i] * (most / largest)) * (largest / most);
     }
   }
   return out;
@@ -55,7 +57,8 @@ void ExpectClose(const Kernels& kernels, Storage storage, int64_t m, int64_t n, 
     DequantizeRow(w.weight, i, row.data());
     for (int64_t j = 0; j < m; ++j) {
       const float* exact = x.data() + j * k;
-      const std::vector<float> rounded = Int8(storage) ? Quantized(exact, k) : std::vector<float>(exact, exact + k);
+      const std::vector<float> rounded =
+          Int8(storage) ? Quantized(exact, k, MostOf(storage)) : std::vector<float>(exact, exact + k);
       double sum = 0;
       double size = 0;
       double unquantized = 0;
@@ -70,16 +73,16 @@ void ExpectClose(const Kernels& kernels, Storage storage, int64_t m, int64_t n, 
         for (int64_t b = c / 32 * 32; Int8(storage) && b < c / 32 * 32 + 32; ++b) {
           largest = std::max(largest, std::fabs(exact[b]));
         }
-        step_bound += std::fabs(row[at]) * largest / (2.0 * kMost) * 1.02;
+        step_bound += std::fabs(row[at]) * largest / (2.0 * MostOf(storage)) * 1.02;
       }
       const double steps = Int8(storage) ? 2.0 * static_cast<double>(k) / 32 : static_cast<double>(k);
       const double rounding = (steps + 4) * 0x1p-23 * size;
       const float value = got[static_cast<size_t>(j * n + i)];
       ASSERT_NEAR(value, sum, rounding) << kernels.name << ' ' << NameOf(storage) << " m " << m << " n " << n << " k "
                                         << k << " at " << j << ',' << i;
-      // Against the unquantized product: half a step per activation, 2^-16 of the block's largest, and what fp32 costs
-      // on the way, below 2^-24 * 32258 three times or 0.6 % of a step. Models need both planes: matmul_leaves.h says
-      // what one does.
+      // Against the unquantized product: half a step per activation, 2^-16 (of one plane 2^-8) of the block's largest,
+      // and what fp32 costs on the way, below 2^-24 * 32258 three times or 0.6 % of a step. Models need both planes:
+      // matmul_leaves.h says what one does.
       ASSERT_NEAR(value, unquantized, step_bound + rounding);
     }
   }

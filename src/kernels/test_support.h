@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -53,6 +54,18 @@ inline void DequantizeRow(const Weight& weight, int64_t row, float* out) {
                          : HalfAt(block) * static_cast<float>(nibble - 8);
         break;
       }
+      case Storage::kMxfp4:
+      case Storage::kE2M1: {
+        constexpr float kValues[8] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+        const bool ggml = weight.storage == Storage::kMxfp4;
+        const int64_t block = k / 32;
+        const int scale =
+            std::to_integer<int>(ggml ? from[17 * block] : weight.scales->data[row * weight.scales->row_step + block]);
+        const int byte = std::to_integer<int>(ggml ? from[17 * block + 1 + k % 16] : from[k / 2]);
+        const int code = (ggml ? k % 32 < 16 : k % 2 == 0) ? byte & 15 : byte >> 4;
+        out[k] = std::ldexp(code < 8 ? kValues[code] : -kValues[code - 8], scale - 127);
+        break;
+      }
       default:  // fp32; and storages without a fast kernel, whose bytes only their own dequantizer knows
         std::memcpy(out + k, from + 4 * k, 4);
     }
@@ -63,6 +76,7 @@ inline void DequantizeRow(const Weight& weight, int64_t row, float* out) {
 struct TestWeight {
   std::vector<std::byte> data;
   Weight weight;
+  std::shared_ptr<Scales> scales = {};
 };
 
 // Random bytes with sane scales: every quantized value, -128 included, is as likely as any.
@@ -73,6 +87,25 @@ inline TestWeight RandomWeight(Storage storage, int64_t rows, int64_t cols, uint
   out.weight.cols = cols;
   out.weight.dequantize_row = DequantizeRow;
   std::mt19937 generator(seed);
+  if (storage == Storage::kMxfp4 || storage == Storage::kE2M1) {
+    const bool ggml = storage == Storage::kMxfp4;
+    out.weight.row_bytes = ggml ? cols / 32 * 17 : cols / 2;
+    const size_t values = static_cast<size_t>(rows * out.weight.row_bytes);
+    out.data.resize(values + (ggml ? 0 : static_cast<size_t>(rows * cols / 32)));
+    for (std::byte& byte : out.data) byte = static_cast<std::byte>(generator());
+    for (size_t at = ggml ? 0 : values; at < out.data.size(); at += ggml ? 17 : 1) {
+      out.data[at] = static_cast<std::byte>(118 + generator() % 8);
+    }
+    out.weight.data = out.data.data();
+    if (!ggml) {
+      out.scales = std::make_shared<Scales>(Scales{.type = ScaleType::kE8M0, .data = out.data.data() + values});
+      out.scales->group_cols = 32;
+      out.scales->row_step = cols / 32;
+      out.scales->whole_rows = rows;
+      out.weight.scales = out.scales.get();
+    }
+    return out;
+  }
   const bool quantized = storage == Storage::kQ8_0 || storage == Storage::kQ4_0 || storage == Storage::kQ4_1;
   if (!quantized) {
     const bool half = storage == Storage::kF16 || storage == Storage::kBF16;

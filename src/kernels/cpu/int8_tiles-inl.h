@@ -320,3 +320,5 @@ void Tile(TileKind kind, const std::byte* weights, const std::byte* x, int64_t f
   if (kind == TileKind::kQ4Offset) return TileOfKind<TileKind::kQ4Offset>(weights, x, first, last, rows, sums);
   return TileOfKind<TileKind::kQ4Min>(weights, x, first, last, rows, sums);
 }
+
+#include "kernels/cpu/fp4_tiles-inl.h"

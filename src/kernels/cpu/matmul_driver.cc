@@ -32,17 +32,22 @@ struct Part {  // consecutive tiles of one target
 struct Rows {
   const MatmulArgs* args = nullptr;
   std::byte* quantized = nullptr;
+  std::byte* one_plane = nullptr;
   float* floats = nullptr;
   int64_t m = 0;
   int64_t k = 0;
   bool wants_quantized = false;
+  bool wants_one_plane = false;
   bool wants_floats = false;
   int64_t blocks() const { return k / kQuantBlock; }
-  int64_t quantized_bytes() const { return wants_quantized ? (m * blocks() * kQuantizedBytes + 63) / 64 * 64 : 0; }
+  int64_t bytes_of(int64_t per_block) const { return (m * blocks() * per_block + 63) / 64 * 64; }
+  int64_t quantized_bytes() const { return wants_quantized ? bytes_of(kQuantizedBytes) : 0; }
+  int64_t one_plane_bytes() const { return wants_one_plane ? bytes_of(kOnePlaneBytes) : 0; }
   int64_t float_count() const { return wants_floats ? (m * k + 15) / 16 * 16 : 0; }
   int64_t tiles() const { return (m + kRowTile - 1) / kRowTile; }
   int rows_in(int64_t tile) const { return static_cast<int>(std::min<int64_t>(kRowTile, m - tile * kRowTile)); }
   std::byte* quantized_tile(int64_t tile) const { return quantized + tile * kRowTile * blocks() * kQuantizedBytes; }
+  std::byte* one_plane_tile(int64_t tile) const { return one_plane + tile * kRowTile * blocks() * kOnePlaneBytes; }
   float* float_tile(int64_t tile) const { return floats + tile * kRowTile * k; }
   const float* row(int64_t i) const {
     return args->x + (args->gather.empty() ? i : args->gather[static_cast<size_t>(i)]) * args->x_stride;
@@ -56,6 +61,7 @@ void PrepareTile(const Rows& rows, int64_t tile, const Int8Leaves& int8) {
   for (int r = 0; r < count; ++r) {
     const float* x = rows.row(tile * kRowTile + r);
     if (rows.quantized) int8.quantize_row(x, rows.blocks(), r, count, rows.quantized_tile(tile));
+    if (rows.one_plane) int8.quantize_row_fp4(x, rows.blocks(), r, count, rows.one_plane_tile(tile));
     if (rows.floats) {
       float* to = rows.float_tile(tile) + r;
       for (int64_t i = 0; i < rows.k; ++i) to[i * count] = x[i];
@@ -82,9 +88,12 @@ void PrepareRows(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8L
     Rows rows{.args = &args, .m = args.targets.empty() ? 0 : std::max<int64_t>(args.m, 0), .k = args.k};
     for (const MatmulTarget& target : args.targets) {
       GANNET_ASSERT(target.weight->cols() == args.k, "the targets of a matmul have the K of its rows");
-      (TilesOf(target).int8() ? rows.wants_quantized : rows.wants_floats) = true;
+      const PackedTiles& tiles = TilesOf(target);
+      (tiles.kind() == TileKind::kFp4 ? rows.wants_one_plane
+       : tiles.int8()                 ? rows.wants_quantized
+                                      : rows.wants_floats) = true;
     }
-    quantized_bytes += rows.quantized_bytes();
+    quantized_bytes += rows.quantized_bytes() + rows.one_plane_bytes();
     float_count += rows.float_count();
     values += rows.m * rows.k;
     for (int64_t tile = 0; tile < rows.tiles(); ++tile) tiles.push_back({all.size(), tile});
@@ -94,6 +103,7 @@ void PrepareRows(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8L
   float* floats = float_memory.Floats(float_count);
   for (Rows& rows : all) {
     if (rows.wants_quantized) rows.quantized = std::exchange(quantized, quantized + rows.quantized_bytes());
+    if (rows.wants_one_plane) rows.one_plane = std::exchange(quantized, quantized + rows.one_plane_bytes());
     if (rows.wants_floats) rows.floats = std::exchange(floats, floats + rows.float_count());
   }
   const Tile* const first = tiles.data();
@@ -147,7 +157,9 @@ void RunPart(const Part& part, const Rows& x, int64_t first_row_tile, int64_t ro
       for (int64_t i = 0; i < row_tiles; ++i) {
         const int64_t row_tile = first_row_tile + i;
         float* to = sums + i * kRowTile * kTileRows;
-        if (weight.int8()) {
+        if (weight.kind() == TileKind::kFp4) {
+          int8.tile_fp4(data, x.one_plane_tile(row_tile), first, last, x.rows_in(row_tile), to);
+        } else if (weight.int8()) {
           int8.tile(weight.kind(), data, x.quantized_tile(row_tile), first, last, x.rows_in(row_tile), to);
         } else {
           floats.tile(weight.kind(), data, x.float_tile(row_tile), first, last, x.rows_in(row_tile), to);

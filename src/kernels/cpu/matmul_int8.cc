@@ -24,20 +24,31 @@ namespace {
 constexpr int64_t kPrefetchBytes = 4096;
 constexpr float kMost = static_cast<float>(kMostQuantized);
 
+// What a block of 32 values is rounded to: multiples of max|x| / most.
+struct BlockScale {
+  HWY_INLINE BlockScale(const F32x16 (&half)[2], float most) {
+    // Magnitudes compare as integers; infinities and NaN are the largest.
+    IntVec bits = hn::Zero(IntTag());
+    for (int h = 0; h < 2; ++h) {
+      GANNET_EACH_PART bits = hn::Max(bits, hn::BitCast(IntTag(), hn::Abs(half[h].part[i])));
+    }
+    const float largest = std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(IntTag(), bits)));
+    const bool finite = largest <= std::numeric_limits<float>::max();
+    counts = finite && largest >= 0x1p-100f;
+    scale = counts ? largest / most : finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+    inverse = counts ? most / largest : 0.0f;
+  }
+  bool counts;
+  float scale;
+  float inverse;
+};
+
 void QuantizeRow(const float* x, int64_t blocks, int row, int rows, std::byte* tile) {
   const hn::Rebind<int8_t, IntTag> bytes;
   for (int64_t b = 0; b < blocks; ++b, x += kQuantBlock, tile += rows * kQuantizedBytes) {
     const F32x16 half[2] = {Load(x), Load(x + 16)};
-    // Magnitudes compare as integers; infinities and NaN are the largest.
-    IntVec most = hn::Zero(IntTag());
-    for (int h = 0; h < 2; ++h) {
-      GANNET_EACH_PART most = hn::Max(most, hn::BitCast(IntTag(), hn::Abs(half[h].part[i])));
-    }
-    const float largest = std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(IntTag(), most)));
-    const bool finite = largest <= std::numeric_limits<float>::max();
-    const bool counts = finite && largest >= 0x1p-100f;
-    const float scale = counts ? largest / kMost : finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
-    const F32x16 inverse = Broadcast(counts ? kMost / largest : 0.0f);
+    const BlockScale block(half, kMost);
+    const F32x16 inverse = Broadcast(block.inverse);
     int8_t* values = reinterpret_cast<int8_t*>(tile) + row * kPlaneBytes;
     IntVec sums = hn::Zero(IntTag());
     for (int h = 0; h < 2; ++h) {
@@ -53,13 +64,36 @@ void QuantizeRow(const float* x, int64_t blocks, int row, int rows, std::byte* t
         hn::StoreU(hn::DemoteTo(bytes, low), bytes, values + kQuantBlock + 16 * h + kLanes * i);
       }
     }
-    const int32_t sum = counts ? hn::GetLane(hn::SumOfLanes(IntTag(), sums)) : 0;
+    const int32_t sum = block.counts ? hn::GetLane(hn::SumOfLanes(IntTag(), sums)) : 0;
     float* floats = reinterpret_cast<float*>(tile + rows * kPlaneBytes) + row;
-    floats[0] = scale;
-    floats[rows] = scale * static_cast<float>(sum);
+    floats[0] = block.scale;
+    floats[rows] = block.scale * static_cast<float>(sum);
     int32_t* ints = reinterpret_cast<int32_t*>(floats + 2 * rows);
     ints[0] = -8 * sum;
     ints[rows] = -128 * sum;
+  }
+}
+
+void QuantizeRowFp4(const float* x, int64_t blocks, int row, int rows, std::byte* tile) {
+  const hn::Rebind<int8_t, IntTag> bytes;
+  for (int64_t b = 0; b < blocks; ++b, x += kQuantBlock, tile += rows * kOnePlaneBytes) {
+    const F32x16 half[2] = {Load(x), Load(x + 16)};
+    const BlockScale block(half, static_cast<float>(kMostOfOnePlane));
+    const F32x16 inverse = Broadcast(block.inverse);
+    int8_t* values = reinterpret_cast<int8_t*>(tile) + row * kQuantBlock;
+    IntVec sums = hn::Zero(IntTag());
+    for (int h = 0; h < 2; ++h) {
+      const F32x16 scaled = Mul(half[h], inverse);
+      GANNET_EACH_PART {
+        const IntVec q = hn::NearestInt(scaled.part[i]);
+        sums = hn::Add(sums, q);
+        hn::StoreU(hn::DemoteTo(bytes, q), bytes, values + 16 * h + kLanes * i);
+      }
+    }
+    const int32_t sum = block.counts ? hn::GetLane(hn::SumOfLanes(IntTag(), sums)) : 0;
+    float* floats = reinterpret_cast<float*>(tile + rows * kQuantBlock) + row;
+    floats[0] = 0.5f * block.scale;
+    reinterpret_cast<int32_t*>(floats + rows)[0] = -12 * sum;
   }
 }
 
@@ -75,7 +109,7 @@ namespace {
 }  // namespace
 }  // namespace common
 
-extern const Int8Leaves kInt8Leaves = {QuantizeRow, common::Tile};
+extern const Int8Leaves kInt8Leaves = {QuantizeRow, common::Tile, QuantizeRowFp4, common::TileFp4};
 
 }  // namespace gannet::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -93,7 +127,7 @@ namespace {
 }  // namespace
 }  // namespace vnni
 
-extern const Int8Leaves kInt8LeavesVnni = {QuantizeRow, vnni::Tile};
+extern const Int8Leaves kInt8LeavesVnni = {QuantizeRow, vnni::Tile, QuantizeRowFp4, vnni::TileFp4};
 
 }  // namespace gannet::HWY_NAMESPACE
 HWY_POP_ATTRIBUTES

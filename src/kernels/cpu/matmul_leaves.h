@@ -3,6 +3,8 @@
 // Order of additions. Quantized weights: for each 32-block b of K in order, with i = sum q_w q_x the block's exact
 // int32,
 //   out = fma(float(i), scale_w * scale_x, out);   with minima also   out = fma(min_w, scale_x * sum q_x, out).
+// 4-bit floats (MXFP4) have activations of one plane, i = sum (2 w + 12) q_x - 12 sum q_x, and
+//   out = fma(float(i), scale_w * (scale_x / 2), out).
 // float(i) is exact for 4-bit weights (|i| <= 15 * 32258 * 32 < 2^24) and is rounded once, to nearest, for 8-bit ones
 // (|i| <= 128 * 32258 * 32 < 2^27).
 // Float weights: out = fma(w[k], x[k], out) for k in order. Every instruction set does the same, to the bit.
@@ -21,8 +23,11 @@ inline constexpr int kQuantBlock = 32;  // values along K that share a scale
 // min[32], then the quants of rows 0..15 and those of rows 16..31:
 //   kQ8:     [8 groups of 4 k][16 rows][4 k] of value + 128
 //   kQ4..:   [4 groups][16 rows][4 k]: low nibble k = 4 g + i, high nibble k = 16 + 4 g + i
-// A tile of float weights is [K][32 rows].
-enum class TileKind : uint8_t { kQ8, kQ4Offset, kQ4Min, kF32, kF16, kBF16 };
+// 4-bit floats (kFp4) lie in pairs of blocks, so that quants start at cache lines: E8M0 scale[32] of the first and of
+// the second block, then the quants of each, laid out as those of kQ4; an odd last block has a partner of zeros. A tile
+// of float weights is [K][32 rows].
+enum class TileKind : uint8_t { kQ8, kQ4Offset, kQ4Min, kFp4, kF32, kF16, kBF16 };
+inline constexpr int64_t kFp4PairBytes = 64 + 2 * 512;
 
 constexpr int64_t ScaleBytes(TileKind kind) { return kind == TileKind::kQ4Min ? 128 : 64; }    // of a block
 constexpr int64_t HalfQuantBytes(TileKind kind) { return kind == TileKind::kQ8 ? 512 : 256; }  // of 16 rows
@@ -32,6 +37,8 @@ constexpr int64_t BlockBytes(TileKind kind) { return ScaleBytes(kind) + 2 * Half
 // planes: q = 254 * high + low, both in [-127, 127], so that a dot product is 254 * dot(w, high) + dot(w, low).
 // The high plane alone, 8-bit activations, costs half and was rejected: on SmolLM2 it moved the logits by up to 2.97
 // (rms 0.34) from those of fp32 activations, and changed greedy answers.
+// 4-bit floats take one plane, integers in [-127, 127]: their own step is 16 % of a value and more, that of an 8-bit
+// activation 0.4 % of the block's largest.
 inline constexpr int kHighUnit = 254;
 inline constexpr int kMostQuantized = 127 * kHighUnit;
 
@@ -39,6 +46,9 @@ inline constexpr int kMostQuantized = 127 * kHighUnit;
 // each of fp32 scale, fp32 scale * sum q, int32 -8 * sum q, int32 -128 * sum q.
 inline constexpr int64_t kPlaneBytes = 2 * kQuantBlock;       // per row and block
 inline constexpr int64_t kQuantizedBytes = kPlaneBytes + 16;  // per row and block
+// Of one plane: int8 [rows][32], then [rows] each of fp32 scale / 2 and int32 -12 * sum q.
+inline constexpr int64_t kOnePlaneBytes = kQuantBlock + 8;  // per row and block
+inline constexpr int kMostOfOnePlane = 127;
 
 struct Int8Leaves {
   // Quantizes row `row` of a tile of `rows` rows at `tile`. scale = max|x| / 32258; a block with a value that is not
@@ -48,6 +58,9 @@ struct Int8Leaves {
   // and `x` are those of block 0.
   void (*tile)(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
                float* sums);
+  // The same with one plane and a tile of kind kFp4.
+  void (*quantize_row_fp4)(const float* x, int64_t blocks, int row, int rows, std::byte* tile);
+  void (*tile_fp4)(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows, float* sums);
 };
 
 struct FloatLeaves {

@@ -17,8 +17,16 @@ struct Choice {
   bool plain;
 };
 
-Choice ChooseFor(Storage storage) {
-  switch (storage) {
+// Whole blocks of 32 with a power of two each, and nothing else.
+bool IsMx(const Weight& weight) {
+  const Scales& scales = *weight.scales;
+  return scales.type == ScaleType::kE8M0 && scales.group_rows == 1 && scales.group_cols == kQuantBlock &&
+         scales.col_step == 1 && scales.factor == 1 && weight.cols % kQuantBlock == 0 &&
+         weight.first_col % kQuantBlock == 0;
+}
+
+Choice ChooseFor(const Weight& weight) {
+  switch (weight.storage) {
     case Storage::kF32:
       return {TileKind::kF32, false};
     case Storage::kF16:
@@ -29,6 +37,10 @@ Choice ChooseFor(Storage storage) {
       return {TileKind::kQ8, false};
     case Storage::kQ4_0:
       return {TileKind::kQ4Offset, false};
+    case Storage::kMxfp4:
+      return {TileKind::kFp4, false};
+    case Storage::kE2M1:
+      return IsMx(weight) ? Choice{TileKind::kFp4, false} : Choice{TileKind::kF32, true};
     case Storage::kQ4_1:
       return {TileKind::kQ4Min, false};
     case Storage::kQ5_0:
@@ -36,8 +48,6 @@ Choice ChooseFor(Storage storage) {
     case Storage::kQ4_K:
     case Storage::kQ5_K:
     case Storage::kQ6_K:
-    case Storage::kMxfp4:
-    case Storage::kE2M1:
     case Storage::kE4M3:
     case Storage::kI8:
     case Storage::kU8:
@@ -70,14 +80,47 @@ PackedTiles::PackedTiles(const Weight& weight, TileKind kind, bool plain, const 
   kernel_ = fmt::format("{} x {} {}", storage, int8() ? "int8" : "fp32", table);
   if (int8()) {
     GANNET_ASSERT(cols() % kQuantBlock == 0, "a quantized row holds whole blocks");
-    tile_bytes_ = cols() / kQuantBlock * BlockBytes(kind);
+    const int64_t blocks = cols() / kQuantBlock;
+    tile_bytes_ = kind == TileKind::kFp4 ? (blocks + 1) / 2 * kFp4PairBytes : blocks * BlockBytes(kind);
   } else {
     tile_bytes_ = cols() * kTileRows * (kind == TileKind::kF32 ? 4 : 2);
   }
   data_ = AllocatePacked(tiles() * tile_bytes_);
 }
 
-void PackedTiles::PackTile(int64_t index) { int8() ? PackInt8Tile(index) : PackFloatTile(index); }
+void PackedTiles::PackTile(int64_t index) {
+  if (kind_ == TileKind::kFp4) return PackFp4Tile(index);
+  int8() ? PackInt8Tile(index) : PackFloatTile(index);
+}
+
+void PackedTiles::PackFp4Tile(int64_t index) {
+  const int64_t blocks = cols() / kQuantBlock;
+  const bool ggml = weight_.storage == Storage::kMxfp4;  // scale and quants together; value j + 16 above value j
+  for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
+    const std::byte* from = weight_.row(index * kTileRows + r);
+    const std::byte* scales = nullptr;
+    if (!ggml) {
+      const int64_t row = weight_.first_row + (index * kTileRows + r) * weight_.row_stride;
+      scales = weight_.scales->data + row * weight_.scales->row_step + weight_.first_col / kQuantBlock;
+    }
+    for (int64_t b = 0; b < blocks; ++b) {
+      std::byte* pair = tile(index) + b / 2 * kFp4PairBytes;
+      pair[32 * (b % 2) + r] = ggml ? from[17 * b] : scales[b];
+      std::byte codes[kQuantBlock / 2];
+      if (ggml) {
+        std::memcpy(codes, from + 17 * b + 1, sizeof(codes));
+      } else {  // two neighbours in a byte
+        const std::byte* const pairs = from + 16 * b;
+        for (int i = 0; i < 16; ++i) {
+          const std::byte low = pairs[i / 2], high = pairs[8 + i / 2];
+          codes[i] = i % 2 == 0 ? (low & std::byte{15}) | high << 4 : low >> 4 | (high & std::byte{0xf0});
+        }
+      }
+      std::byte* quants = pair + 64 + 512 * (b % 2) + r / 16 * 256 + 4 * (r % 16);
+      for (int g = 0; g < 4; ++g) std::memcpy(quants + 64 * g, codes + 4 * g, 4);
+    }
+  }
+}
 
 void PackedTiles::PackInt8Tile(int64_t index) {
   const int64_t blocks = cols() / kQuantBlock;
@@ -124,7 +167,7 @@ void PackedTiles::DequantizeTile(int64_t index, float* row, float* tile) const {
 }
 
 std::unique_ptr<PackedMatrix> PackTiles(const Weight& weight, const char* table, ThreadPool& pool) {
-  const Choice choice = ChooseFor(weight.storage);
+  const Choice choice = ChooseFor(weight);
   auto packed = std::make_unique<PackedTiles>(weight, choice.kind, choice.plain, table);
   if (!choice.plain) pool.ParallelFor(packed->tiles(), [&](int64_t index, int) { packed->PackTile(index); });
   return packed;

@@ -16,7 +16,7 @@ class PackedTiles : public PackedMatrix {
   PackedTiles(const Weight& weight, TileKind kind, bool plain, const char* table);
 
   TileKind kind() const { return kind_; }
-  bool int8() const { return kind_ <= TileKind::kQ4Min; }
+  bool int8() const { return kind_ <= TileKind::kFp4; }
   bool plain() const { return plain_; }
   int64_t tiles() const { return (rows() + kTileRows - 1) / kTileRows; }
   int64_t tile_bytes() const { return tile_bytes_; }
@@ -32,6 +32,7 @@ class PackedTiles : public PackedMatrix {
 
  private:
   void PackInt8Tile(int64_t index);
+  void PackFp4Tile(int64_t index);
   void PackFloatTile(int64_t index);
 
   Weight weight_;  // `data` is read after packing only when plain
