@@ -5,50 +5,15 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 
-#include "base/result.h"
 #include "checkpoint/file_checks.h"
-#include "tokenizer/regex.h"
+#include "checkpoint/module_pattern.h"
 
 namespace gannet {
 namespace {
 
-// One entry of an exclude list.
-class Entry {
- public:
-  explicit Entry(std::string text) : text_(std::move(text)) {
-    if (!text_.starts_with("re:")) return;
-    try {
-      regex_.emplace(text_.substr(3));
-    } catch (const LoadError&) {  // broken()
-    }
-  }
-  const std::string& text() const { return text_; }
-  bool broken() const { return text_.starts_with("re:") && !regex_; }
-
-  bool Matches(const std::string& module) const {
-    if (text_.starts_with("re:")) {
-      const std::vector<Regex::Match> found = regex_ ? regex_->FindAll(module) : std::vector<Regex::Match>{};
-      return !found.empty() && found.front().begin == 0;
-    }
-    if (text_.find_first_of("*?[") != std::string::npos) {
-      return fnmatch(text_.c_str(), module.c_str(), 0) == 0 || fnmatch((text_ + ".*").c_str(), module.c_str(), 0) == 0;
-    }
-    for (size_t at = module.find(text_); at != std::string::npos; at = module.find(text_, at + 1)) {
-      const size_t end = at + text_.size();
-      if ((at == 0 || module[at - 1] == '.') && (end == module.size() || module[end] == '.')) return true;
-    }
-    return false;
-  }
-
- private:
-  std::string text_;
-  std::optional<Regex> regex_;
-};
-
-std::vector<Entry> ExcludeList(const Json& quantization) {
-  std::vector<Entry> entries;
+std::vector<ModulePattern> ExcludeList(const Json& quantization) {
+  std::vector<ModulePattern> entries;
   for (const char* key : {"exclude", "ignore", "exclude_modules", "ignored_layers", "modules_to_not_convert"}) {
     const Json* list = quantization.Find(key);
     if (!list || !list->is_array()) continue;
@@ -119,7 +84,7 @@ std::vector<std::string> CompareWithClaims(const Json& config, const TensorMap& 
   if (!quantization || !quantization->is_object()) return {};
   const Json* method = quantization->Find("quant_method");
   const bool fp8 = method && *method == Json("fp8");
-  const std::vector<Entry> exclude = ExcludeList(*quantization);
+  const std::vector<ModulePattern> exclude = ExcludeList(*quantization);
   const SaidTypes said(*quantization);
   std::vector<bool> matched(exclude.size(), false);
   std::map<std::string, std::vector<std::string>> disagree;  // sentence -> modules

@@ -11,6 +11,7 @@
 #include "cli/complete.h"
 #include "cli/inspect.h"
 #include "cli/logits.h"
+#include "cli/quantize.h"
 #include "cli/render.h"
 #include "cli/serve.h"
 #include "cli/synth.h"
@@ -36,6 +37,7 @@ int main(int argc, char** argv) {
   gannet::AddRender(app, exit_code);
   gannet::AddInspect(app, exit_code);
   gannet::AddSynth(app, exit_code);
+  gannet::AddQuantize(app, exit_code);
   gannet::AddBench(app, exit_code);
   std::signal(SIGPIPE, SIG_IGN);
   // Of several ranks the first speaks for all, unless one fails while the others run: then it ends them with a

@@ -2,11 +2,9 @@
 #include "cli/synth.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -18,10 +16,11 @@
 #include "base/mapped_file.h"
 #include "base/philox.h"
 #include "base/thread_pool.h"
-#include "checkpoint/safetensors_writer.h"
 #include "checkpoint/tensor_plan.h"
 #include "cli/common.h"
+#include "cli/encoded_writer.h"
 #include "cli/synth_tokenizer.h"
+#include "cli/write_progress.h"
 #include "models/registry.h"
 
 namespace gannet {
@@ -70,12 +69,29 @@ constexpr FormatName kFormats[] = {{"bf16", "BF16", FloatFormat::kBF16, 2},
                                    {"f16", "F16", FloatFormat::kF16, 2},
                                    {"f32", "F32", FloatFormat::kF32, 4}};
 
-const FormatName& ParseFormat(const std::string& name) {
+// The float format of `name`; of a quantized format, which `encoder` then is, that of what stays plain.
+const FormatName& ParseFormat(const std::string& name, const Encoder*& encoder) {
   for (const FormatName& format : kFormats) {
     if (format.flag == name) return format;
   }
-  throw UsageError(fmt::format("--format is {}, but must be bf16, f16 or f32", name));
+  encoder = FindEncoder(name);
+  if (encoder) return kFormats[0];
+  throw UsageError(fmt::format("--format is {}, but must be bf16, f16, f32, mxfp4, fp8-block or int8", name));
 }
+
+// What a tensor is written with; null: plainly. 4 bits are too few for embedding, lm_head and the latent's projections;
+// published FP8 checkpoints have the latter in FP8 and the others plain.
+const Encoder* EncoderOf(const FileTensor& tensor, const Encoder* encoder) {
+  if (!encoder || tensor.shape.size() != 2 || !tensor.name.ends_with(".weight")) return nullptr;
+  const QuantizedPart part = PartOf(tensor.slot);
+  if (part == QuantizedPart::kNone) return nullptr;
+  const bool vocabulary =
+      tensor.slot == Slot::kEmbedding || tensor.slot == Slot::kLmHead || tensor.slot == Slot::kDraftLmHead;
+  if (encoder->flag == "fp8-block") return vocabulary ? nullptr : encoder;
+  return part == QuantizedPart::kSensitive || !encoder->fits(tensor.shape[1]) ? FindEncoder("int8") : encoder;
+}
+
+constexpr FormatName kExact = kFormats[2];
 
 void Store(float value, FloatFormat format, std::byte* out) {
   if (format == FloatFormat::kF32) {
@@ -112,27 +128,6 @@ class Generator {
   std::vector<float> table_;
 };
 
-class Progress {
- public:
-  explicit Progress(int64_t total) : total_(total), terminal_(isatty(STDERR_FILENO) != 0) {}
-  void Add(int64_t bytes) {
-    done_ += bytes;
-    const auto now = std::chrono::steady_clock::now();
-    if (now - shown_ < std::chrono::seconds(terminal_ ? 1 : 5)) return;
-    shown_ = now;
-    std::fputs(fmt::format("{}writing: {:.1f} of {:.1f} GB{}", terminal_ ? "\r" : "", static_cast<double>(done_) / 1e9,
-                           static_cast<double>(total_) / 1e9, terminal_ ? "" : "\n")
-                   .c_str(),
-               stderr);
-  }
-
- private:
-  int64_t total_;
-  int64_t done_ = 0;
-  bool terminal_;
-  std::chrono::steady_clock::time_point shown_ = std::chrono::steady_clock::now();
-};
-
 // The text of the configuration, parsed into `source`.
 std::string ReadConfig(const SynthFlags& flags, ModelSource& source) {
   std::string text = ReadTextFile(flags.config, size_t{64} << 20);
@@ -146,62 +141,67 @@ std::string ReadConfig(const SynthFlags& flags, ModelSource& source) {
   return text;
 }
 
-void CheckSpace(const fs::path& folder, int64_t bytes) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw UsageError(fmt::format("cannot make the folder {}: {}", folder.string(), error.message()));
-  const fs::space_info space = fs::space(folder, error);
-  if (!error && space.available < static_cast<uintmax_t>(bytes) + (uintmax_t{16} << 20)) {
-    throw UsageError(fmt::format("{} needs {:.1f} GB, but its disk has {:.1f} GB free", folder.string(),
-                                 static_cast<double>(bytes) / 1e9, static_cast<double>(space.available) / 1e9));
-  }
-}
-
 void Synth(const SynthFlags& flags) {
-  const FormatName& format = ParseFormat(flags.format);
+  const Encoder* encoder = nullptr;
+  const FormatName& format = ParseFormat(flags.format, encoder);
   ModelSource source;
-  const std::string config = ReadConfig(flags, source);
+  std::string config = ReadConfig(flags, source);
   const ResolvedModel model = ResolveModel(source);
   const std::vector<FileTensor> plan = FileTensors(PlanTensors(model.spec, NameStyle::kHuggingFace));
-  int64_t total = 0;
+  int64_t most = 0;
   for (const FileTensor& tensor : plan) {
     int64_t bytes = 0;
-    if (__builtin_mul_overflow(tensor.values(), format.bytes, &bytes) || __builtin_add_overflow(total, bytes, &total)) {
+    if (__builtin_mul_overflow(tensor.values(), format.bytes, &bytes) || __builtin_add_overflow(most, bytes, &most)) {
       throw UsageError(fmt::format("{} describes more bytes than can be counted", flags.config));
     }
   }
-  CheckSpace(flags.out, total);
+  if (!encoder) CheckSpace(flags.out, most);
 
-  SafetensorsWriter writer(flags.out, kShardBytes);
-  for (const FileTensor& tensor : plan) {
-    writer.Declare(tensor.name, format.dtype, tensor.shape);
-  }
-  const Generator generator(flags.seed, format);
   ThreadPool pool(flags.threads > 0 ? flags.threads : ThisMachine().cores);
-  Progress progress(total);
+  EncodedWriter writer(flags.out, kShardBytes, pool);
+  for (const FileTensor& tensor : plan) {
+    writer.Declare(tensor.name, format.dtype, tensor.shape, EncoderOf(tensor, encoder));
+  }
+  const int64_t total = writer.bytes();
+  CheckSpace(flags.out, total);
+  const Generator plain(flags.seed, format);
+  const Generator exact(flags.seed, kExact);
+  WriteProgress progress(total, "writing");
   std::vector<std::byte> chunk;
   for (size_t index = 0; index < plan.size(); ++index) {
     const FileTensor& tensor = plan[index];
     const bool norm = IsNorm(tensor.slot);
     const int64_t values = tensor.values();
-    for (int64_t begin = 0; begin < values; begin += kChunkValues) {
-      const int64_t count = std::min(kChunkValues, values - begin);
-      chunk.resize(static_cast<size_t>(count * format.bytes));
+    const bool encoded = EncoderOf(tensor, encoder) != nullptr;
+    const Generator& generator = encoded ? exact : plain;
+    const int64_t size = encoded ? kExact.bytes : format.bytes;
+    const int64_t step = encoded ? EncodedWriter::RowsTogether(tensor.shape[1]) * tensor.shape[1] : kChunkValues;
+    for (int64_t begin = 0; begin < values; begin += step) {
+      const int64_t count = std::min(step, values - begin);
+      chunk.resize(static_cast<size_t>(count * size));
       pool.ParallelFor((count + kTaskValues - 1) / kTaskValues, [&](int64_t task, int) {
         const int64_t first = task * kTaskValues;
         generator.Make(static_cast<uint32_t>(index), norm && !model.spec.final_norm.unit_offset ? 1 : 0,
                        norm ? kNormDeviation : kDeviation, begin + first, std::min(kTaskValues, count - first),
-                       chunk.data() + first * format.bytes);
+                       chunk.data() + first * size);
       });
-      writer.Write(tensor.name, chunk);
-      progress.Add(count * format.bytes);
+      if (encoded) {
+        writer.WriteRows(tensor.name, {reinterpret_cast<const float*>(chunk.data()), static_cast<size_t>(count)});
+      } else {
+        writer.WriteBytes(tensor.name, chunk);
+      }
+      progress.Add(encoded ? count * EncoderOf(tensor, encoder)->value_bytes(1, 64) / 64 : count * size);
     }
   }
   writer.Finish();
+  if (encoder) {
+    source.config.Set("quantization_config", writer.QuantizationConfig(*encoder));
+    config = source.config.Dump(2) + "\n";
+  }
   WriteTextFile(fs::path(flags.out) / "config.json", config);
   const bool text = WriteByteTokenizer(flags.out, model.spec.vocab);
   std::fputs(fmt::format("{}: {} tensors, {:.2f} GB of {}, {} tokenizer\n", flags.out, plan.size(),
-                         static_cast<double>(total) / 1e9, format.flag, text ? "a byte" : "no")
+                         static_cast<double>(total) / 1e9, flags.format, text ? "a byte" : "no")
                  .c_str(),
              stderr);
 }
@@ -212,7 +212,7 @@ void AddSynth(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("synth", "write a random checkpoint of any configuration");
   auto flags = std::make_shared<SynthFlags>();
   command->add_option("CONFIG", flags->config, "a config.json")->required()->check(CLI::ExistingFile);
-  command->add_option("--format", flags->format, "bf16, f16 or f32")->capture_default_str();
+  command->add_option("--format", flags->format, "bf16, f16, f32, mxfp4, fp8-block or int8")->capture_default_str();
   command->add_option("--seed", flags->seed, "same seed, same bytes")->capture_default_str();
   command->add_option("--threads", flags->threads, "threads (default: one for each core)")->check(CLI::Range(0, 4096));
   command->add_option("--out", flags->out, "folder to write; it must hold no checkpoint")->required();

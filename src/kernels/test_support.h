@@ -66,6 +66,12 @@ inline void DequantizeRow(const Weight& weight, int64_t row, float* out) {
         out[k] = std::ldexp(code < 8 ? kValues[code] : -kValues[code - 8], scale - 127);
         break;
       }
+      case Storage::kI8: {
+        float scale;
+        std::memcpy(&scale, weight.scales->data + 4 * row, 4);
+        out[k] = static_cast<float>(static_cast<int8_t>(from[k])) * scale;
+        break;
+      }
       default:  // fp32; and storages without a fast kernel, whose bytes only their own dequantizer knows
         std::memcpy(out + k, from + 4 * k, 4);
     }
@@ -104,6 +110,21 @@ inline TestWeight RandomWeight(Storage storage, int64_t rows, int64_t cols, uint
       out.scales->whole_rows = rows;
       out.weight.scales = out.scales.get();
     }
+    return out;
+  }
+  if (storage == Storage::kI8) {
+    const std::vector<float> scales = RandomFloats(rows, seed, 0.01f);
+    out.weight.row_bytes = cols;
+    out.data.resize(static_cast<size_t>(rows * cols) + scales.size() * 4);
+    for (std::byte& byte : out.data) byte = static_cast<std::byte>(generator());
+    out.weight.data = out.data.data();
+    std::byte* const at = out.data.data() + rows * cols;
+    std::memcpy(at, scales.data(), scales.size() * 4);
+    out.scales = std::make_shared<Scales>(Scales{.type = ScaleType::kF32, .data = at});
+    out.scales->group_cols = cols;
+    out.scales->row_step = 1;
+    out.scales->whole_rows = rows;
+    out.weight.scales = out.scales.get();
     return out;
   }
   const bool quantized = storage == Storage::kQ8_0 || storage == Storage::kQ4_0 || storage == Storage::kQ4_1;

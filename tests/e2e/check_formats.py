@@ -213,6 +213,96 @@ def mtp_under_quark(checks):
             checks.check(all(any(word in line for line in lines) for word in words), f"R4, {name}: expected {words} in {lines}")
 
 
+READERS = {"mxfp4": (f.dequantize_mxfp4, [".weight", ".weight_scale"]),
+           "fp8-block": (f.dequantize_fp8_block, [".weight", ".weight_scale_inv"]),
+           "int8": (f.dequantize_eight, [".weight", ".weight_scale"])}
+
+
+def meant_by(held, format_of):
+    """What a folder's tensors mean, in fp32, read by numpy alone; format_of(module, tensor) names a reader or None."""
+    meant = {}
+    for name, tensor in held.items():
+        module = name.removesuffix(".weight")
+        kind = format_of(tensor)
+        if name.endswith(".weight") and kind:
+            dequantize, endings = READERS[kind]
+            meant[name] = ("F32", np.ascontiguousarray(dequantize({e: held[module + e] for e in endings}), np.float32))
+        elif not name.endswith((".weight_scale", ".weight_scale_inv")):
+            meant[name] = ("F32", f.floats(tensor))
+    return meant
+
+
+def kind_of(tensor):
+    return {"U8": "mxfp4", "F8_E4M3": "fp8-block", "I8": "int8"}.get(tensor[0])
+
+
+def read_folder(folder):
+    tensors = {}
+    for path in folder.glob("*.safetensors"):
+        tensors.update(f.read_safetensors(path))
+    return tensors
+
+
+def written(checks):
+    """`quantize` and `synth`: what they write loads back, and means in plain numpy what it should."""
+    source = checks.folder()
+    source.mkdir()
+    (source / "config.json").write_text(json.dumps(GLM5))
+    made = checks.run("synth", source / "config.json", "--format", "bf16", "--seed", 3, "--out", source / "model")
+    checks.check(made.returncode == 0, made.stderr)
+    floats = {name: f.floats(tensor) for name, tensor in read_folder(source / "model").items()}
+    draft = "model.layers.2."  # 8 experts and the shared one of three, four of attention, two of the indexer, eh_proj: 34
+    for kind, more, of_mtp, of_sensitive in (("mxfp4", [], 0, 0), ("mxfp4", ["--mtp", "--sensitive", "int8"], 34, 5),
+                                             ("fp8-block", ["--mtp", "--exclude", draft + "eh_proj"], 33, 0), ("int8", [], 0, 0),
+                                             ("mxfp4", ["--exclude", r"re:.*down_proj", "--exclude", "model.layers.0.*"], 0, 0)):
+        what = f"quantize --format {kind} {' '.join(more)}"
+        out = checks.folder()
+        done = checks.run("quantize", source / "model", "--format", kind, *more, "--out", out)
+        if not checks.check(done.returncode == 0, f"{what}: {done.stderr}"):
+            continue
+        held = read_folder(out)
+        meant = meant_by(held, kind_of)
+        checks.check(set(meant) == set(floats), f"{what}: other tensors")
+        quantized_names = [name for name, t in held.items() if kind_of(t) and name.endswith(".weight")]
+        drafts = sum(name.startswith(draft) and kind_of(held[name]) == kind for name in quantized_names)
+        sensitive = sum(name.endswith(("kv_b_proj.weight", "embed_tokens.weight", "lm_head.weight")) for name in quantized_names)
+        checks.check(of_mtp == drafts and of_sensitive == sensitive, f"{what}: {drafts} of the draft head, {sensitive} sensitive")
+        if "--exclude" in more:
+            checks.check(not any("down_proj" in n or "layers.0." in n for n in quantized_names) if kind == "mxfp4"
+                         else draft + "eh_proj.weight" not in quantized_names, f"{what}: {quantized_names}")
+        for name, want in floats.items():
+            got = meant[name][1]
+            if name not in quantized_names:
+                checks.check(np.array_equal(got, want), f"{what}: {name} changed")
+                continue
+            # Half of the widest step between codes: e2m1 4..6 in units of 2^(floor(log2 max) - 2) <= max / 4, and max / 4
+            # itself at the top, where up to 2 units are cut off; e4m3 32 of 448; int8 1 of 127.
+            k = want.shape[1]
+            size = {"mxfp4": lambda: np.repeat(np.abs(want).reshape(len(want), -1, 32).max(-1), 32, 1),
+                    "fp8-block": lambda: np.full(want.shape, np.abs(want).max()),
+                    "int8": lambda: np.abs(want).max(1, keepdims=True)}[kind_of(held[name])]()
+            step = {"mxfp4": 0.25, "fp8-block": 16 / 448, "int8": 0.5 / 127}[kind_of(held[name])]
+            checks.check((np.abs(got - want) <= step * size * 1.001).all(), f"{what}: {name} {k} is off by {np.abs(got - want).max():.1e}")
+        plain = checks.write(GLM5, meant)
+        said = checks.compare(f"{what}, read by numpy", out, plain, "--kernels", "reference")
+        checks.compare(f"{what}, draft head", out, plain, "--kernels", "reference", "--mtp")
+        checks.check("quantization_config" not in said and (out / "tokenizer.json").exists(), f"{what}: {said[-500:]}")
+    for kind in READERS:
+        out = checks.folder()
+        done = checks.run("synth", source / "config.json", "--format", kind, "--seed", 4, "--out", out)
+        checks.check(done.returncode == 0, f"synth {kind}: {done.stderr}")
+        meant = meant_by(read_folder(out), kind_of)
+        checks.check(set(meant) == set(floats), f"synth {kind}: other tensors")
+        said = checks.compare(f"synth --format {kind}, read by numpy", out, checks.write(GLM5, meant), "--kernels", "reference")
+        checks.check("quantization_config" not in said, f"synth {kind}: {said[-500:]}")
+    for arguments, words in ((["--format", "q4"], "--format is q4"), (["--exclude", "model.layers.9"], "matches no module"),
+                             (["--exclude", "re:(x"], "no regular expression"), (["--sensitive", "int8", "--format", "fp8-block"], "goes with mxfp4")):
+        done = checks.run("quantize", source / "model", *arguments, "--out", checks.folder())
+        checks.check(done.returncode == 2 and words in done.stderr, f"quantize {arguments}: {done.stderr}")
+    done = checks.run("quantize", out, "--out", checks.folder())
+    checks.check(done.returncode == 2 and "quantized already" in done.stderr, f"quantize of a quantized one: {done.stderr}")
+
+
 def refusals(checks):
     tensors = checks.synth(FLASH)
     module = "model.layers.0.mlp.down_proj"
@@ -251,6 +341,7 @@ def main():
         every_format(checks)
         gpt_oss(checks)
         mtp_under_quark(checks)
+        written(checks)
         refusals(checks)
         return checks.end()
 

@@ -27,12 +27,12 @@ SMOLLM2_TOLERANCE = 1e-3
 SMOLLM2_EQUAL = 4  # prompts, of 5
 CHUNKS = [1, 7, None]  # None: the whole prompt
 THREADS = [1, 2]
-# The fast kernels round activations that meet 4-bit floats to int8 in blocks of 32: a product's error is at most
-# half a step of max / 127 in each of its terms, uniform, so its rms is at most sqrt(32) / (127 sqrt(12)) of the product's
-# own (a block's maximum is at most sqrt(32) times its rms). Four products in a row make a layer, one the head; their
+# The fast kernels round activations that meet weights of few bits, in blocks of 32: a product's error is at most half a
+# step of max / 127 (4-bit floats) or max / 32258 in each of its terms, uniform, so its rms is at most sqrt(32) / (127
+# sqrt(12)) of the product's own (a block's maximum is at most sqrt(32) times its rms). Four products in a row make a layer, one the head; their
 # errors are independent. That holds for the median row: a router whose scores are nearer to one another than the
 # rounding chooses otherwise, and then a row is another one. Of sparse attention only rows count that see all keys.
-FP4_STEP = 32 ** 0.5 / (127 * 12 ** 0.5)
+ROUNDING = {"mxfp4-": 32 ** 0.5 / (127 * 12 ** 0.5), "int8-": 32 ** 0.5 / (32258 * 12 ** 0.5)}
 KERNELS = ["avx512vnni", "avx512", "avx2", "neon", "reference"]
 
 
@@ -95,9 +95,10 @@ def check_tiny(gannet, folder, kernels, checks):
         source = folder.parent / golden["logits_of"]
         golden = json.loads((source / "goldens.json").read_text())
     want = np.load(source / "logits.npy")
-    rounds = folder.name.startswith("mxfp4-") and kernels != "reference"
+    rounding = next((step for name, step in ROUNDING.items() if folder.name.startswith(name)), 0)
+    rounds = rounding > 0 and kernels != "reference"
     config = json.loads((folder / "config.json").read_text()) if rounds else {"num_hidden_layers": 0}
-    rms_bound = FP4_STEP * (4 * config["num_hidden_layers"] + 1) ** 0.5 * want.std()
+    rms_bound = rounding * (4 * config["num_hidden_layers"] + 1) ** 0.5 * want.std()
     divergence, rms, equal = [], [], 0
     model = folder / "model.gguf" if (folder / "model.gguf").exists() else folder
     worst = 0.0

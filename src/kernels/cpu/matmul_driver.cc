@@ -117,13 +117,15 @@ void PrepareRows(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8L
   }
 }
 
-// Sums [rows][kTileRows] into the output: columns [first, first + count) of rows from `row`.
-void Finish(const MatmulTarget& target, const float* sums, int64_t row, int64_t rows, int64_t first, int64_t count) {
+// Sums [rows][kTileRows] times `scales` (or 1) into the output: columns [first, first + count) of rows from `row`.
+void Finish(const MatmulTarget& target, const float* sums, const float* scales, int64_t row, int64_t rows,
+            int64_t first, int64_t count) {
   for (int64_t r = 0; r < rows; ++r) {
     float* out = target.out + (row + r) * target.out_stride + first;
     const float* sum = sums + r * kTileRows;
     for (int64_t i = 0; i < count; ++i) {
-      const float value = target.bias ? sum[i] + target.bias[first + i] : sum[i];
+      const float scaled = scales ? sum[i] * scales[i] : sum[i];
+      const float value = target.bias ? scaled + target.bias[first + i] : scaled;
       out[i] = target.accumulate ? out[i] + value : value;
     }
   }
@@ -170,7 +172,8 @@ void RunPart(const Part& part, const Rows& x, int64_t first_row_tile, int64_t ro
     const int64_t column = tile * kTileRows;
     const int64_t row = first_row_tile * kRowTile;
     const int64_t rows = std::min(row_tiles * kRowTile, x.m - row);
-    Finish(*part.target, sums, row, rows, column, std::min<int64_t>(kTileRows, weight.rows() - column));
+    Finish(*part.target, sums, weight.row_scales(tile), row, rows, column,
+           std::min<int64_t>(kTileRows, weight.rows() - column));
   }
 }
 

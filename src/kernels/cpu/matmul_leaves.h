@@ -3,6 +3,7 @@
 // Order of additions. Quantized weights: for each 32-block b of K in order, with i = sum q_w q_x the block's exact
 // int32,
 //   out = fma(float(i), scale_w * scale_x, out);   with minima also   out = fma(min_w, scale_x * sum q_x, out).
+// A weight whose rows have one scale each (INT8) has blocks of scale 1, and its finished sum is multiplied once.
 // 4-bit floats (MXFP4) have activations of one plane, i = sum (2 w + 12) q_x - 12 sum q_x, and
 //   out = fma(float(i), scale_w * (scale_x / 2), out).
 // float(i) is exact for 4-bit weights (|i| <= 15 * 32258 * 32 < 2^24) and is rounded once, to nearest, for 8-bit ones

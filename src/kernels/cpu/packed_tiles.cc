@@ -6,6 +6,7 @@
 #include <cctype>
 #include <cstring>
 
+#include "base/dtype.h"
 #include "base/result.h"
 #include "kernels/cpu/arena.h"
 
@@ -25,6 +26,30 @@ bool IsMx(const Weight& weight) {
          weight.first_col % kQuantBlock == 0;
 }
 
+// Bytes of a row's scale; 0 for types that are none.
+int64_t SizeOf(ScaleType type) {
+  return type == ScaleType::kF32 ? 4 : type == ScaleType::kF16 || type == ScaleType::kBF16 ? 2 : 0;
+}
+
+float RowScaleAt(const Scales& scales, int64_t row) {
+  const std::byte* from = scales.data + SizeOf(scales.type) * (row / scales.group_rows * scales.row_step);
+  uint16_t half;
+  float whole;
+  if (scales.type == ScaleType::kF32) {
+    std::memcpy(&whole, from, 4);
+    return whole;
+  }
+  std::memcpy(&half, from, 2);
+  return scales.type == ScaleType::kF16 ? F16ToFloat(half) : BF16ToFloat(half);
+}
+
+// Whole blocks of 32, and one scale for a row.
+bool HasRowScales(const Weight& weight) {
+  const Scales& scales = *weight.scales;
+  return SizeOf(scales.type) != 0 && scales.factor == 1 && weight.first_col + weight.cols <= scales.group_cols &&
+         weight.cols % kQuantBlock == 0 && weight.first_col == 0;
+}
+
 Choice ChooseFor(const Weight& weight) {
   switch (weight.storage) {
     case Storage::kF32:
@@ -41,6 +66,8 @@ Choice ChooseFor(const Weight& weight) {
       return {TileKind::kFp4, false};
     case Storage::kE2M1:
       return IsMx(weight) ? Choice{TileKind::kFp4, false} : Choice{TileKind::kF32, true};
+    case Storage::kI8:
+      return HasRowScales(weight) ? Choice{TileKind::kQ8, false} : Choice{TileKind::kF32, true};
     case Storage::kQ4_1:
       return {TileKind::kQ4Min, false};
     case Storage::kQ5_0:
@@ -49,7 +76,6 @@ Choice ChooseFor(const Weight& weight) {
     case Storage::kQ5_K:
     case Storage::kQ6_K:
     case Storage::kE4M3:
-    case Storage::kI8:
     case Storage::kU8:
     case Storage::kU4:
     case Storage::kAwq4:
@@ -86,10 +112,12 @@ PackedTiles::PackedTiles(const Weight& weight, TileKind kind, bool plain, const 
     tile_bytes_ = cols() * kTileRows * (kind == TileKind::kF32 ? 4 : 2);
   }
   data_ = AllocatePacked(tiles() * tile_bytes_);
+  if (weight.storage == Storage::kI8) row_scales_.resize(static_cast<size_t>(tiles() * kTileRows));
 }
 
 void PackedTiles::PackTile(int64_t index) {
   if (kind_ == TileKind::kFp4) return PackFp4Tile(index);
+  if (weight_.storage == Storage::kI8) return PackRowsOfInt8(index);
   int8() ? PackInt8Tile(index) : PackFloatTile(index);
 }
 
@@ -140,6 +168,22 @@ void PackedTiles::PackInt8Tile(int64_t index) {
         if (kind_ != TileKind::kQ8) continue;
         for (int i = 0; i < 4; ++i) quants[i] ^= std::byte{0x80};
       }
+    }
+  }
+}
+
+// Blocks whose scale is 1; a row's own waits for the end of its sum.
+void PackedTiles::PackRowsOfInt8(int64_t index) {
+  constexpr uint16_t kOne = 0x3c00;
+  for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
+    const std::byte* from = weight_.row(index * kTileRows + r);
+    const int64_t row = weight_.first_row + (index * kTileRows + r) * weight_.row_stride;
+    row_scales_[static_cast<size_t>(index * kTileRows + r)] = RowScaleAt(*weight_.scales, row);
+    for (int64_t b = 0; b < cols() / kQuantBlock; ++b, from += kQuantBlock) {
+      std::byte* block = tile(index) + b * BlockBytes(kind_);
+      std::memcpy(block + 2 * r, &kOne, 2);
+      std::byte* quants = block + ScaleBytes(kind_) + r / 16 * HalfQuantBytes(kind_) + 4 * (r % 16);
+      for (int i = 0; i < kQuantBlock; ++i) quants[i / 4 * 64 + i % 4] = from[i] ^ std::byte{0x80};
     }
   }
 }

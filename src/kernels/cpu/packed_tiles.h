@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "kernels/cpu/matmul_leaves.h"
@@ -21,6 +22,10 @@ class PackedTiles : public PackedMatrix {
   int64_t tiles() const { return (rows() + kTileRows - 1) / kTileRows; }
   int64_t tile_bytes() const { return tile_bytes_; }
   std::byte* tile(int64_t index) const { return data_.get() + index * tile_bytes_; }
+  // [kTileRows] of a tile whose rows have one scale each, for the finished sums; null where the blocks have theirs.
+  const float* row_scales(int64_t index) const {
+    return row_scales_.empty() ? nullptr : row_scales_.data() + index * kTileRows;
+  }
 
   int64_t bytes() const override { return plain_ ? weight_.bytes() : tiles() * tile_bytes_; }
   bool owns_memory() const override { return !plain_; }
@@ -33,6 +38,7 @@ class PackedTiles : public PackedMatrix {
  private:
   void PackInt8Tile(int64_t index);
   void PackFp4Tile(int64_t index);
+  void PackRowsOfInt8(int64_t index);
   void PackFloatTile(int64_t index);
 
   Weight weight_;  // `data` is read after packing only when plain
@@ -40,6 +46,7 @@ class PackedTiles : public PackedMatrix {
   bool plain_;
   int64_t tile_bytes_ = 0;
   std::shared_ptr<std::byte> data_;
+  std::vector<float> row_scales_;
   std::string kernel_;
 };
 

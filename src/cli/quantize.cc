@@ -1,0 +1,198 @@
+#include "cli/quantize.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "base/cpu_topology.h"
+#include "base/mapped_file.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/module_pattern.h"
+#include "checkpoint/tensor_plan.h"
+#include "cli/common.h"
+#include "cli/encoded_writer.h"
+#include "cli/write_progress.h"
+#include "engine/model_source.h"
+#include "models/registry.h"
+
+namespace gannet {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kShardBytes = int64_t{4} << 30;
+
+struct QuantizeFlags {
+  std::string model;
+  std::string out;
+  std::string format = "mxfp4";
+  std::string sensitive = "keep";
+  std::vector<std::string> exclude;
+  bool mtp = false;
+  int threads = 0;
+};
+
+struct Choice {
+  const StoredTensor* tensor;
+  const Encoder* encoder;  // null: copied
+};
+
+class Chooser {
+ public:
+  Chooser(const QuantizeFlags& flags, const ModelSpec& spec) : flags_(flags) {
+    encoder_ = FindEncoder(flags.format);
+    if (!encoder_) throw UsageError(fmt::format("--format is {}, but must be mxfp4, fp8-block or int8", flags.format));
+    if (flags.sensitive != "keep" && flags.sensitive != "int8") {
+      throw UsageError(fmt::format("--sensitive is {}, but must be keep or int8", flags.sensitive));
+    }
+    if (flags.sensitive == "int8" && encoder_->flag == "fp8-block") {
+      throw UsageError(
+          "--sensitive int8 goes with mxfp4 and int8; a checkpoint in fp8-block holds FP8 and floats alone");
+    }
+    for (const std::string& text : flags.exclude) {
+      exclude_.emplace_back(text);
+      if (exclude_.back().broken()) {
+        throw UsageError(fmt::format("--exclude {} is no regular expression", text));
+      }
+    }
+    matched_.resize(exclude_.size());
+    for (const PlannedTensor& planned : PlanTensors(spec, NameStyle::kHuggingFace)) {
+      slots_.emplace(planned.name, planned.slot);
+      if (planned.layer >= std::ssize(spec.layers)) drafts_.insert(planned.name);
+    }
+  }
+
+  const Encoder& encoder() const { return *encoder_; }
+
+  const Encoder* Of(const StoredTensor& tensor) {
+    const auto slot = slots_.find(tensor.name);
+    const bool matrix = tensor.shape.size() == 2 && tensor.name.ends_with(".weight") && !tensor.scales;
+    const std::string module = tensor.name.substr(0, tensor.name.size() - std::min<size_t>(tensor.name.size(), 7));
+    bool excluded = false;
+    for (size_t i = 0; i < exclude_.size(); ++i) {
+      if (!exclude_[i].Matches(module)) continue;
+      matched_[i] = excluded = true;
+    }
+    if (slot == slots_.end() || !matrix || excluded) return nullptr;
+    if (drafts_.contains(tensor.name) && !flags_.mtp) return nullptr;
+    const QuantizedPart part = PartOf(slot->second);
+    if (part == QuantizedPart::kSensitive) return flags_.sensitive == "int8" ? FindEncoder("int8") : nullptr;
+    return part == QuantizedPart::kProjection && encoder_->fits(tensor.shape[1]) ? encoder_ : nullptr;
+  }
+  void RefuseIdleExcludes() const {
+    for (size_t i = 0; i < exclude_.size(); ++i) {
+      if (!matched_[i]) throw UsageError(fmt::format("--exclude {} matches no module", exclude_[i].text()));
+    }
+  }
+
+ private:
+  const QuantizeFlags& flags_;
+  const Encoder* encoder_;
+  std::vector<ModulePattern> exclude_;
+  std::vector<bool> matched_;
+  std::map<std::string, Slot, std::less<>> slots_;
+  std::set<std::string, std::less<>> drafts_;
+};
+
+// Everything beside the weights: tokenizer, templates, generation settings.
+void CopyOtherFiles(const fs::path& from, const fs::path& to) {
+  for (const auto& entry : fs::directory_iterator(from)) {
+    const std::string name = entry.path().filename().string();
+    if (!entry.is_regular_file() || name == "config.json" || name.ends_with(".safetensors") ||
+        name.ends_with(".safetensors.index.json")) {
+      continue;
+    }
+    fs::copy_file(entry.path(), to / name, fs::copy_options::overwrite_existing);
+  }
+}
+
+void Quantize(const QuantizeFlags& flags) {
+  const std::shared_ptr<const Checkpoint> checkpoint = Checkpoint::Open(flags.model);
+  if (checkpoint->is_gguf()) {
+    throw UsageError(fmt::format("{} is a GGUF file; quantize takes a folder in Hugging Face layout", flags.model));
+  }
+  const ResolvedModel model = ResolveModel(SourceOf(*checkpoint, {}));
+  Chooser chooser(flags, model.spec);
+  ThreadPool pool(flags.threads > 0 ? flags.threads : ThisMachine().cores);
+  std::vector<Choice> choices;
+  for (const auto& [name, tensor] : checkpoint->tensors()) {
+    if (tensor.scales) {
+      throw UsageError(
+          fmt::format("{} is quantized already ({} is {}); quantize takes floats", flags.model, name, tensor.dtype));
+    }
+    choices.push_back({&tensor, chooser.Of(tensor)});
+  }
+  chooser.RefuseIdleExcludes();
+  EncodedWriter writer(flags.out, kShardBytes, pool);
+  for (const Choice& choice : choices) {
+    writer.Declare(choice.tensor->name, choice.tensor->dtype, choice.tensor->shape, choice.encoder);
+  }
+  CheckSpace(flags.out, writer.bytes());
+  WriteProgress progress(checkpoint->total_bytes(), "read");
+  std::vector<float> rows;
+  int64_t encoded = 0;
+  for (const Choice& choice : choices) {
+    const StoredTensor& tensor = *choice.tensor;
+    if (!choice.encoder) {
+      writer.WriteBytes(tensor.name, tensor.data);
+      progress.Add(tensor.bytes());
+      continue;
+    }
+    ++encoded;
+    const Weight weight = checkpoint->WeightOf(tensor);
+    const int64_t step = EncodedWriter::RowsTogether(weight.cols);
+    for (int64_t first = 0; first < weight.rows; first += step) {
+      const int64_t count = std::min(step, weight.rows - first);
+      rows.resize(static_cast<size_t>(count * weight.cols));
+      pool.ParallelFor(
+          count, [&](int64_t r, int) { weight.dequantize_row(weight, first + r, rows.data() + r * weight.cols); });
+      if (!std::ranges::all_of(rows, [](float value) { return std::isfinite(value); })) {
+        throw LoadError("quantize", fmt::format("tensor {} holds values that are not finite", tensor.name));
+      }
+      writer.WriteRows(tensor.name, rows);
+      progress.Add(count * weight.row_bytes);
+    }
+    MappedFile::Release(tensor.data);  // so that memory stays bounded
+  }
+  writer.Finish();
+  Json config = checkpoint->config();
+  config.Set("quantization_config", writer.QuantizationConfig(chooser.encoder()));
+  WriteTextFile(fs::path(flags.out) / "config.json", config.Dump(2) + "\n");
+  CopyOtherFiles(flags.model, flags.out);
+  std::fputs(fmt::format("{}: {} of {} tensors in {}, {:.2f} GB from {:.2f} GB\n", flags.out, encoded, choices.size(),
+                         chooser.encoder().dtype, static_cast<double>(writer.bytes()) / 1e9,
+                         static_cast<double>(checkpoint->total_bytes()) / 1e9)
+                 .c_str(),
+             stderr);
+}
+
+}  // namespace
+
+void AddQuantize(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand("quantize", "write a checkpoint of floats anew in a quantized format");
+  auto flags = std::make_shared<QuantizeFlags>();
+  command->add_option("MODEL", flags->model, "a folder in Hugging Face layout")->required();
+  command
+      ->add_option("--format", flags->format, "mxfp4 (as Quark writes it), fp8-block (as DeepSeek) or int8, by channel")
+      ->capture_default_str();
+  command->add_option(
+      "--exclude", flags->exclude,
+      "modules that stay as they are: a name, a part of it between dots, a glob, or re:EXPRESSION; may be "
+      "given several times");
+  command->add_flag("--mtp", flags->mtp, "quantize draft heads (MTP layers) too");
+  command->add_option("--sensitive", flags->sensitive, "embedding, lm_head and the latent's projections: keep or int8")
+      ->capture_default_str();
+  command->add_option("--threads", flags->threads, "threads (default: one for each core)")->check(CLI::Range(0, 4096));
+  command->add_option("--out", flags->out, "folder to write; it must hold no checkpoint")->required();
+  command->callback([flags, &exit_code] {
+    Quantize(*flags);
+    exit_code = 0;
+  });
+}
+
+}  // namespace gannet
