@@ -16,16 +16,17 @@ float LargestOf(const float* values, int64_t count) {
   return largest;
 }
 
-// The code whose value is nearest, of ascending values; at equal distance the even code.
-template <int kCount>
-int Nearest(const float* ascending, float magnitude) {
-  const float* const above = std::lower_bound(ascending, ascending + kCount, magnitude);
-  if (above == ascending + kCount) return kCount - 1;
-  const int code = static_cast<int>(above - ascending);
-  if (code == 0) return 0;
-  const float down = magnitude - ascending[code - 1];
-  const float up = ascending[code] - magnitude;
-  return down < up || (down == up && (code - 1) % 2 == 0) ? code - 1 : code;
+// The nearest e2m1 code, without its sign; halfway the even one.
+int NearestE2M1(float m) {
+  return (m > 0.25f) + (m >= 0.75f) + (m > 1.25f) + (m >= 1.75f) + (m > 2.5f) + (m >= 3.5f) + (m > 5.0f);
+}
+
+// The nearest e4m3 code, without its sign; halfway the even one, above 448 that of 448.
+int NearestE4M3(float m) {
+  if (m < 0x1p-6f) return static_cast<int>(std::nearbyint(m * 0x1p9f));
+  const uint32_t bits = std::bit_cast<uint32_t>(m);
+  const int code = static_cast<int>((bits + 0x7ffffu + (bits >> 20 & 1u)) >> 20) - (120 << 3);
+  return std::min(code, 126);
 }
 
 std::byte Signed(int code, float value, int sign_bit) {
@@ -37,8 +38,9 @@ void EncodeMxfp4(const float* w, int64_t rows, int64_t k, std::byte* values, std
     const float largest = LargestOf(w, 32);
     const int exponent = largest > 0 ? std::clamp(std::ilogb(largest) - 2, -127, 127) : 0;
     scales[block] = static_cast<std::byte>(exponent + 127);
+    const float inverse = std::ldexp(1.0f, -exponent);
     std::byte codes[32];
-    for (int i = 0; i < 32; ++i) codes[i] = Signed(Nearest<8>(kE2M1, std::fabs(std::ldexp(w[i], -exponent))), w[i], 8);
+    for (int i = 0; i < 32; ++i) codes[i] = Signed(NearestE2M1(std::fabs(w[i]) * inverse), w[i], 8);
     for (int i = 0; i < 16; ++i) values[i] = codes[2 * i] | codes[2 * i + 1] << 4;
   }
 }
@@ -53,7 +55,7 @@ void EncodeFp8Block(const float* w, int64_t rows, int64_t k, std::byte* values, 
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t c = first; c < first + count; ++c) {
         const float value = w[r * k + c];
-        values[r * k + c] = Signed(Nearest<127>(kE4M3.values, std::fabs(value) / scale), value, 128);
+        values[r * k + c] = Signed(NearestE4M3(std::fabs(value) / scale), value, 128);
       }
     }
   }

@@ -5,7 +5,11 @@
 // VNNI. Without it the compiler would share the broadcast x of two halves, and spill it where there are several rows.
 constexpr int kMaxRows = 4;
 constexpr int kHalves = GANNET_INT8_VNNI ? 2 : 1;
-constexpr int kHalvesOfOneRow = kLanes == 16 ? 2 : 1;
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+constexpr int kHalvesOfOneRow = 2;
+#else
+constexpr int kHalvesOfOneRow = 1;
+#endif
 
 HWY_INLINE int32_t FourBytes(const int8_t* from) {
   int32_t word;
@@ -100,19 +104,34 @@ HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) 
 
 #elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 
-// maddubs adds two u8 * s8 products to an s16 with saturation, never reached here: |x| <= 127, so that
-// |w| * x with |w| <= 128 stays within 2 * 128 * 127 = 32512, and eight pairs of nibbles within 8 * 2 * 15 * 127 =
-// 30480.
+// maddubs adds two u8 * s8 products to an s16 with saturation, never reached here: |x| <= 127, so that eight pairs of
+// nibbles stay within 8 * 2 * 15 * 127 = 30480.
+HWY_INLINE int64_t EightBytes(const int16_t* from) {
+  int64_t word;
+  __builtin_memcpy(&word, from, 8);
+  return word;
+}
 #if HWY_TARGET == HWY_AVX3
 using Bytes = __m512i;
 HWY_INLINE Bytes LoadBytes(const std::byte* from) { return _mm512_loadu_si512(from); }
 HWY_INLINE Bytes SetWords(int32_t word) { return _mm512_set1_epi32(word); }
 HWY_INLINE Bytes And(Bytes a, Bytes b) { return _mm512_and_si512(a, b); }
-HWY_INLINE Bytes Xor(Bytes a, Bytes b) { return _mm512_xor_si512(a, b); }
 HWY_INLINE Bytes HighNibbles(Bytes a, Bytes nibble) { return And(_mm512_srli_epi16(a, 4), nibble); }
-HWY_INLINE Bytes AbsBytes(Bytes a) { return _mm512_abs_epi8(a); }
-HWY_INLINE Bytes WithSignOf(Bytes x, Bytes w) {
-  return _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
+HWY_INLINE Bytes WidenBytes(const std::byte* from) {
+  return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+}
+HWY_INLINE Bytes FourShorts(const int16_t* from) { return _mm512_set1_epi64(EightBytes(from)); }
+HWY_INLINE Bytes Madd(Bytes a, Bytes b) { return _mm512_madd_epi16(a, b); }
+// a0 + a1, a2 + a3, ..., then those of b.
+HWY_INLINE Bytes AddNeighbours(Bytes a, Bytes b) {
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+  return _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b), _mm512_permutex2var_epi32(a, odd, b));
+}
+HWY_INLINE void JoinPlanes(const int8_t* x, int16_t* q) {
+  const __m512i high = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+  const __m512i low = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + kQuantBlock)));
+  _mm512_store_si512(q, _mm512_add_epi16(_mm512_mullo_epi16(high, _mm512_set1_epi16(kHighUnit)), low));
 }
 HWY_INLINE Bytes Pairs(Bytes u, Bytes s) { return _mm512_maddubs_epi16(u, s); }
 HWY_INLINE Bytes Add16(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
@@ -123,37 +142,56 @@ using Bytes = __m256i;
 HWY_INLINE Bytes LoadBytes(const std::byte* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
 HWY_INLINE Bytes SetWords(int32_t word) { return _mm256_set1_epi32(word); }
 HWY_INLINE Bytes And(Bytes a, Bytes b) { return _mm256_and_si256(a, b); }
-HWY_INLINE Bytes Xor(Bytes a, Bytes b) { return _mm256_xor_si256(a, b); }
 HWY_INLINE Bytes HighNibbles(Bytes a, Bytes nibble) { return And(_mm256_srli_epi16(a, 4), nibble); }
-HWY_INLINE Bytes AbsBytes(Bytes a) { return _mm256_abs_epi8(a); }
-HWY_INLINE Bytes WithSignOf(Bytes x, Bytes w) { return _mm256_sign_epi8(x, w); }
+HWY_INLINE Bytes WidenBytes(const std::byte* from) {
+  return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+HWY_INLINE Bytes FourShorts(const int16_t* from) { return _mm256_set1_epi64x(EightBytes(from)); }
+HWY_INLINE Bytes Madd(Bytes a, Bytes b) { return _mm256_madd_epi16(a, b); }
+// a0 + a1, a2 + a3, ..., then those of b.
+HWY_INLINE Bytes AddNeighbours(Bytes a, Bytes b) { return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8); }
+HWY_INLINE void JoinPlanes(const int8_t* x, int16_t* q) {
+#pragma GCC unroll 2
+  for (int i = 0; i < kQuantBlock; i += 16) {
+    const __m256i high = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i)));
+    const __m256i low = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + kQuantBlock + i)));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(q + i),
+                       _mm256_add_epi16(_mm256_mullo_epi16(high, _mm256_set1_epi16(kHighUnit)), low));
+  }
+}
 HWY_INLINE Bytes Pairs(Bytes u, Bytes s) { return _mm256_maddubs_epi16(u, s); }
 HWY_INLINE Bytes Add16(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
 HWY_INLINE Bytes Add32(Bytes a, Bytes b) { return _mm256_add_epi32(a, b); }
 HWY_INLINE Bytes Widen(Bytes a, int16_t factor) { return _mm256_madd_epi16(a, _mm256_set1_epi16(factor)); }
 #endif
 
+// Eight-bit weights have no room for pairs in 16 bits; as 16-bit values they meet both planes of x at once, q = 254
+// high + low. Two products of a row are added at a time, |sum| <= 2 * 255 * 32258, and the two halves of a row at the
+// end.
 template <int R, int H>
-HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t*, I32x16 (&sum)[R][H]) {
-  const Bytes flip = SetWords(static_cast<int32_t>(0x80808080u));
+HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t* neg128, I32x16 (&sum)[R][H]) {
+  alignas(64) int16_t q[R][kQuantBlock];
 #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
+  for (int r = 0; r < R; ++r) JoinPlanes(x + kPlaneBytes * r, q[r]);
 #pragma GCC unroll 2
-    for (int h = 0; h < H; ++h) sum[r][h] = BroadcastInt(0);
-  }
-#pragma GCC unroll 8
-  for (int g = 0; g < 8; ++g) {
+  for (int v = 0; v < kParts * H; ++v) {  // a vector of int32 sums of rows is two vectors of pairs
+    Bytes pairs[R][2];
 #pragma GCC unroll 2
-    for (int v = 0; v < kParts * H; ++v) {
-      const Bytes weights = Xor(LoadBytes(w + 512 * (v / kParts) + 64 * g + 64 / kParts * (v % kParts)), flip);
-      const Bytes size = AbsBytes(weights);
+    for (int n = 0; n < 2; ++n) {
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        auto& s = sum[r][v / kParts].part[v % kParts].raw;
-        const int8_t* four = x + kPlaneBytes * r + 4 * g;
-        s = Add32(s, Widen(Pairs(size, WithSignOf(SetWords(FourBytes(four)), weights)), kHighUnit));
-        s = Add32(s, Widen(Pairs(size, WithSignOf(SetWords(FourBytes(four + kQuantBlock)), weights)), 1));
+      for (int r = 0; r < R; ++r) pairs[r][n] = SetWords(0);
+      const std::byte* from = w + 512 * (v / kParts) + 64 / kParts * (v % kParts) + 32 / kParts * n;
+#pragma GCC unroll 8
+      for (int g = 0; g < 8; ++g) {
+        const Bytes weights = WidenBytes(from + 64 * g);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) pairs[r][n] = Add32(pairs[r][n], Madd(weights, FourShorts(q[r] + 4 * g)));
       }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      auto& s = sum[r][v / kParts].part[v % kParts].raw;
+      s = Add32(AddNeighbours(pairs[r][0], pairs[r][1]), SetWords(neg128[r]));
     }
   }
 }
