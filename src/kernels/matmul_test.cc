@@ -10,13 +10,14 @@ namespace {
 using namespace testing_support;
 
 constexpr float kSentinel = 1234.5f;
-constexpr Storage kStorages[] = {Storage::kF32,  Storage::kF16,   Storage::kBF16, Storage::kQ8_0, Storage::kQ4_0,
-                                 Storage::kQ4_1, Storage::kMxfp4, Storage::kE2M1, Storage::kI8,   Storage::kQ5_0};
+constexpr Storage kStorages[] = {Storage::kF32,  Storage::kF16,  Storage::kBF16,  Storage::kQ8_0,
+                                 Storage::kQ4_0, Storage::kQ4_1, Storage::kMxfp4, Storage::kE2M1,
+                                 Storage::kI8,   Storage::kU4,   Storage::kQ5_0};
 constexpr float kMost = 127 * 254;  // of a quantized activation
 bool Fp4(Storage storage) { return storage == Storage::kMxfp4 || storage == Storage::kE2M1; }
 bool Int8(Storage storage) {
   return storage == Storage::kQ8_0 || storage == Storage::kQ4_0 || storage == Storage::kQ4_1 ||
-         storage == Storage::kI8 || Fp4(storage);
+         storage == Storage::kI8 || storage == Storage::kU4 || Fp4(storage);
 }
 float MostOf(Storage storage) { return Fp4(storage) ? 127 : kMost; }  // 4-bit floats take one plane
 std::string NameOf(Storage storage) { return std::string(InfoOf(storage).name); }

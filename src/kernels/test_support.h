@@ -66,6 +66,14 @@ inline void DequantizeRow(const Weight& weight, int64_t row, float* out) {
         out[k] = std::ldexp(code < 8 ? kValues[code] : -kValues[code - 8], scale - 127);
         break;
       }
+      case Storage::kU4: {
+        const int byte = std::to_integer<int>(from[k / 2]);
+        const int64_t block = row * weight.cols / 32 + k / 32;
+        const int zero = std::to_integer<int>(weight.scales->zeros[block]);
+        out[k] =
+            static_cast<float>((k % 2 == 0 ? byte & 15 : byte >> 4) - zero) * HalfAt(weight.scales->data + 2 * block);
+        break;
+      }
       case Storage::kI8: {
         float scale;
         std::memcpy(&scale, weight.scales->data + 4 * row, 4);
@@ -110,6 +118,26 @@ inline TestWeight RandomWeight(Storage storage, int64_t rows, int64_t cols, uint
       out.scales->whole_rows = rows;
       out.weight.scales = out.scales.get();
     }
+    return out;
+  }
+  if (storage == Storage::kU4) {  // a zero point for each block, as bytes
+    const std::vector<float> scales = RandomFloats(rows * cols / 32, seed, 0.01f);
+    out.weight.row_bytes = cols / 2;
+    out.data.resize(static_cast<size_t>(rows * cols / 2) + scales.size() * 3);
+    for (std::byte& byte : out.data) byte = static_cast<std::byte>(generator());
+    out.weight.data = out.data.data();
+    std::byte* const at = out.data.data() + rows * cols / 2;
+    for (size_t i = 0; i < scales.size(); ++i) {
+      const uint16_t half = FloatToF16(scales[i]);
+      std::memcpy(at + 2 * i, &half, 2);
+      at[2 * scales.size() + i] &= std::byte{15};
+    }
+    out.scales = std::make_shared<Scales>(Scales{.type = ScaleType::kF16, .data = at});
+    out.scales->group_cols = 32;
+    out.scales->row_step = cols / 32;
+    out.scales->whole_rows = rows;
+    out.scales->zeros = at + 2 * scales.size();
+    out.weight.scales = out.scales.get();
     return out;
   }
   if (storage == Storage::kI8) {

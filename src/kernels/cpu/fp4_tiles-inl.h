@@ -108,12 +108,11 @@ HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H])
 
 // 2^(bits - 127) of sixteen E8M0 scales. NaN, 255, becomes infinity.
 HWY_INLINE F32x16 LoadPowers(const std::byte* from) {
-  const hn::Rebind<uint8_t, IntTag> bytes;
+  const I32x16 exponents = LoadUnsigned(from);
   F32x16 out;
   GANNET_EACH_PART {
-    const IntVec exponents =
-        hn::PromoteTo(IntTag(), hn::LoadU(bytes, reinterpret_cast<const uint8_t*>(from) + i * kLanes));
-    out.part[i] = hn::BitCast(FloatTag(), hn::Max(hn::ShiftLeft<23>(exponents), hn::Set(IntTag(), 0x00400000)));
+    const IntVec bits = hn::Max(hn::ShiftLeft<23>(exponents.part[i]), hn::Set(IntTag(), 0x00400000));
+    out.part[i] = hn::BitCast(FloatTag(), bits);
   }
   return out;
 }

@@ -308,6 +308,14 @@ HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t
 #pragma GCC unroll 2
         for (int h = 0; h < H; ++h) sum[r][h] = BroadcastInt(kKind == TileKind::kQ4Offset ? neg8[r] : 0);
       }
+      if constexpr (kKind == TileKind::kQ4Zero) {
+#pragma GCC unroll 2
+        for (int h = 0; h < H; ++h) {
+          const I32x16 zero = LoadUnsigned(weights + 64 + 16 * (half + h));
+#pragma GCC unroll 8
+          for (int r = 0; r < R; ++r) sum[r][h] = MulInts(zero, BroadcastInt(neg8[r] / 8));
+        }
+      }
       DotQ4<R, H>(quants, values, sum);
     }
 #pragma GCC unroll 2
@@ -356,6 +364,7 @@ void Tile(TileKind kind, const std::byte* weights, const std::byte* x, int64_t f
           float* sums) {
   if (kind == TileKind::kQ8) return TileOfKind<TileKind::kQ8>(weights, x, first, last, rows, sums);
   if (kind == TileKind::kQ4Offset) return TileOfKind<TileKind::kQ4Offset>(weights, x, first, last, rows, sums);
+  if (kind == TileKind::kQ4Zero) return TileOfKind<TileKind::kQ4Zero>(weights, x, first, last, rows, sums);
   return TileOfKind<TileKind::kQ4Min>(weights, x, first, last, rows, sums);
 }
 

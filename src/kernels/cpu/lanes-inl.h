@@ -45,6 +45,19 @@ HWY_INLINE I32x16 BroadcastInt(int32_t value) {
   GANNET_EACH_PART out.part[i] = hn::Set(IntTag(), value);
   return out;
 }
+HWY_INLINE I32x16 LoadUnsigned(const std::byte* from) {
+  const hn::Rebind<uint8_t, IntTag> bytes;
+  I32x16 out;
+  GANNET_EACH_PART {
+    out.part[i] = hn::PromoteTo(IntTag(), hn::LoadU(bytes, reinterpret_cast<const uint8_t*>(from) + i * kLanes));
+  }
+  return out;
+}
+HWY_INLINE I32x16 MulInts(const I32x16& a, const I32x16& b) {
+  I32x16 out;
+  GANNET_EACH_PART out.part[i] = hn::Mul(a.part[i], b.part[i]);
+  return out;
+}
 HWY_INLINE F32x16 Load(const float* from) {
   F32x16 out;
   GANNET_EACH_PART out.part[i] = hn::LoadU(FloatTag(), from + i * kLanes);

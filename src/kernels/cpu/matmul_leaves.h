@@ -3,6 +3,7 @@
 // Order of additions. Quantized weights: for each 32-block b of K in order, with i = sum q_w q_x the block's exact
 // int32,
 //   out = fma(float(i), scale_w * scale_x, out);   with minima also   out = fma(min_w, scale_x * sum q_x, out).
+// Zero points and the 8 of kQ4Offset are part of i = sum (q_w - zero) q_x.
 // A weight whose rows have one scale each (INT8) has blocks of scale 1, and its finished sum is multiplied once.
 // 4-bit floats (MXFP4) have activations of one plane, i = sum (2 w + 12) q_x - 12 sum q_x, and
 //   out = fma(float(i), scale_w * (scale_x / 2), out).
@@ -21,16 +22,19 @@ inline constexpr int kTileRows = 32;    // weight rows in a tile
 inline constexpr int kQuantBlock = 32;  // values along K that share a scale
 
 // A tile of 32 quantized weight rows is a run of 32-blocks along K, each f16 scale[32], then, with minima (kQ4Min), f16
-// min[32], then the quants of rows 0..15 and those of rows 16..31:
+// min[32], with zero points (kQ4Zero) u8 zero[32] and 32 bytes of nothing, then the quants of rows 0..15 and those of
+// rows 16..31:
 //   kQ8:     [8 groups of 4 k][16 rows][4 k] of value + 128
 //   kQ4..:   [4 groups][16 rows][4 k]: low nibble k = 4 g + i, high nibble k = 16 + 4 g + i
 // 4-bit floats (kFp4) lie in pairs of blocks, so that quants start at cache lines: E8M0 scale[32] of the first and of
 // the second block, then the quants of each, laid out as those of kQ4; an odd last block has a partner of zeros. A tile
 // of float weights is [K][32 rows].
-enum class TileKind : uint8_t { kQ8, kQ4Offset, kQ4Min, kFp4, kF32, kF16, kBF16 };
+enum class TileKind : uint8_t { kQ8, kQ4Offset, kQ4Min, kQ4Zero, kFp4, kF32, kF16, kBF16 };
 inline constexpr int64_t kFp4PairBytes = 64 + 2 * 512;
 
-constexpr int64_t ScaleBytes(TileKind kind) { return kind == TileKind::kQ4Min ? 128 : 64; }    // of a block
+constexpr int64_t ScaleBytes(TileKind kind) {
+  return kind == TileKind::kQ4Min || kind == TileKind::kQ4Zero ? 128 : 64;
+}  // of a block
 constexpr int64_t HalfQuantBytes(TileKind kind) { return kind == TileKind::kQ8 ? 512 : 256; }  // of 16 rows
 constexpr int64_t BlockBytes(TileKind kind) { return ScaleBytes(kind) + 2 * HalfQuantBytes(kind); }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <cstring>
 
 #include "base/dtype.h"
@@ -31,8 +32,10 @@ int64_t SizeOf(ScaleType type) {
   return type == ScaleType::kF32 ? 4 : type == ScaleType::kF16 || type == ScaleType::kBF16 ? 2 : 0;
 }
 
-float RowScaleAt(const Scales& scales, int64_t row) {
-  const std::byte* from = scales.data + SizeOf(scales.type) * (row / scales.group_rows * scales.row_step);
+// Row and column of the whole matrix.
+float ScaleAt(const Scales& scales, int64_t row, int64_t column) {
+  const int64_t at = row / scales.group_rows * scales.row_step + column / scales.group_cols * scales.col_step;
+  const std::byte* from = scales.data + SizeOf(scales.type) * at;
   uint16_t half;
   float whole;
   if (scales.type == ScaleType::kF32) {
@@ -48,6 +51,23 @@ bool HasRowScales(const Weight& weight) {
   const Scales& scales = *weight.scales;
   return SizeOf(scales.type) != 0 && scales.factor == 1 && weight.first_col + weight.cols <= scales.group_cols &&
          weight.cols % kQuantBlock == 0 && weight.first_col == 0;
+}
+
+// Whole blocks of 32 columns in order, with scales that binary16 holds.
+bool HasGroupScales(const Weight& weight) {
+  const Scales& scales = *weight.scales;
+  if (SizeOf(scales.type) == 0 || scales.factor != 1 || scales.group_of || scales.group_cols % kQuantBlock != 0 ||
+      weight.cols % kQuantBlock != 0 || weight.first_col % kQuantBlock != 0) {
+    return false;
+  }
+  if (scales.type == ScaleType::kF16) return true;
+  for (int64_t r = 0; r < weight.rows; ++r) {
+    for (int64_t c = 0; c < weight.cols; c += kQuantBlock) {
+      const float scale = ScaleAt(scales, weight.first_row + r * weight.row_stride, weight.first_col + c);
+      if (F16ToFloat(FloatToF16(scale)) != scale) return false;
+    }
+  }
+  return true;
 }
 
 Choice ChooseFor(const Weight& weight) {
@@ -68,6 +88,10 @@ Choice ChooseFor(const Weight& weight) {
       return IsMx(weight) ? Choice{TileKind::kFp4, false} : Choice{TileKind::kF32, true};
     case Storage::kI8:
       return HasRowScales(weight) ? Choice{TileKind::kQ8, false} : Choice{TileKind::kF32, true};
+    case Storage::kU4:
+    case Storage::kAwq4:
+    case Storage::kGptq4:
+      return HasGroupScales(weight) ? Choice{TileKind::kQ4Zero, false} : Choice{TileKind::kF32, true};
     case Storage::kQ4_1:
       return {TileKind::kQ4Min, false};
     case Storage::kQ5_0:
@@ -77,9 +101,6 @@ Choice ChooseFor(const Weight& weight) {
     case Storage::kQ6_K:
     case Storage::kE4M3:
     case Storage::kU8:
-    case Storage::kU4:
-    case Storage::kAwq4:
-    case Storage::kGptq4:
     case Storage::kGptq8:
       return {TileKind::kF32, true};
   }
@@ -117,6 +138,7 @@ PackedTiles::PackedTiles(const Weight& weight, TileKind kind, bool plain, const 
 
 void PackedTiles::PackTile(int64_t index) {
   if (kind_ == TileKind::kFp4) return PackFp4Tile(index);
+  if (kind_ == TileKind::kQ4Zero) return PackGroupsOfInt4(index);
   if (weight_.storage == Storage::kI8) return PackRowsOfInt8(index);
   int8() ? PackInt8Tile(index) : PackFloatTile(index);
 }
@@ -178,12 +200,41 @@ void PackedTiles::PackRowsOfInt8(int64_t index) {
   for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
     const std::byte* from = weight_.row(index * kTileRows + r);
     const int64_t row = weight_.first_row + (index * kTileRows + r) * weight_.row_stride;
-    row_scales_[static_cast<size_t>(index * kTileRows + r)] = RowScaleAt(*weight_.scales, row);
+    row_scales_[static_cast<size_t>(index * kTileRows + r)] = ScaleAt(*weight_.scales, row, 0);
     for (int64_t b = 0; b < cols() / kQuantBlock; ++b, from += kQuantBlock) {
       std::byte* block = tile(index) + b * BlockBytes(kind_);
       std::memcpy(block + 2 * r, &kOne, 2);
       std::byte* quants = block + ScaleBytes(kind_) + r / 16 * HalfQuantBytes(kind_) + 4 * (r % 16);
       for (int i = 0; i < kQuantBlock; ++i) quants[i / 4 * 64 + i % 4] = from[i] ^ std::byte{0x80};
+    }
+  }
+}
+
+// Every way of packing 4-bit integers alike, from what the row means: value / scale is a whole number again, and a
+// block's smallest one, at least -15 and at most 15 below its largest, becomes its zero point.
+void PackedTiles::PackGroupsOfInt4(int64_t index) {
+  std::vector<float> values(static_cast<size_t>(cols()));
+  for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
+    const int64_t at = index * kTileRows + r;
+    weight_.dequantize_row(weight_, at, values.data());
+    for (int64_t b = 0; b < cols() / kQuantBlock; ++b) {
+      const float scale =
+          ScaleAt(*weight_.scales, weight_.first_row + at * weight_.row_stride, weight_.first_col + b * kQuantBlock);
+      int codes[kQuantBlock];
+      int lowest = 0;
+      for (int i = 0; i < kQuantBlock; ++i) {
+        const float code = scale != 0 ? std::nearbyint(values[static_cast<size_t>(b * kQuantBlock + i)] / scale) : 0.0f;
+        codes[i] = static_cast<int>(std::clamp(code, -15.0f, 15.0f));
+        lowest = std::min(lowest, codes[i]);
+      }
+      std::byte* block = tile(index) + b * BlockBytes(kind_);
+      const uint16_t half = FloatToF16(scale);
+      std::memcpy(block + 2 * r, &half, 2);
+      block[64 + r] = static_cast<std::byte>(-lowest);
+      std::byte* quants = block + ScaleBytes(kind_) + r / 16 * HalfQuantBytes(kind_) + 4 * (r % 16);
+      for (int i = 0; i < kQuantBlock / 2; ++i) {
+        quants[i / 4 * 64 + i % 4] = static_cast<std::byte>((codes[i] - lowest) | (codes[i + 16] - lowest) << 4);
+      }
     }
   }
 }

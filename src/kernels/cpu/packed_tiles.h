@@ -39,6 +39,7 @@ class PackedTiles : public PackedMatrix {
   void PackInt8Tile(int64_t index);
   void PackFp4Tile(int64_t index);
   void PackRowsOfInt8(int64_t index);
+  void PackGroupsOfInt4(int64_t index);
   void PackFloatTile(int64_t index);
 
   Weight weight_;  // `data` is read after packing only when plain
