@@ -2,8 +2,9 @@
 
     python tests/e2e/check_logits.py GANNET [--smollm2 FILE.gguf] [--kernels reference,auto,...] [--only NAME...]
 
-Tiny checkpoints, every kernel table: at most 1e-4 from the goldens, greedy ids equal, and the same bits for every chunk
-size and number of threads, draft heads too, and also where all scores of a sparse attention's indexers are equal. SmolLM2: reference within 1e-3; the fast kernels' greedy ids equal on 4 of 5 prompts, and
+Tiny checkpoints, every kernel table: at most 1e-4 from the goldens, greedy ids equal (where the fast kernels round activations,
+within what rounding can do to the median row instead, see ROUNDING), and the same bits for every chunk size and number of threads,
+draft heads too, and also where all scores of a sparse attention's indexers are equal. SmolLM2: reference within 1e-3; the fast kernels' greedy ids equal on 4 of 5 prompts, and
 their largest difference from the reference printed. Needs numpy only.
 """
 

@@ -15,7 +15,7 @@ import tempfile
 import numpy as np
 import torch
 import transformers
-from make_models import MIN_MARGIN, OUT, compute, randomize
+from make_models import MIN_MARGIN, OUT, compute, randomize, write_goldens
 from safetensors.torch import load_file, save_file
 from tiny_models import gpt_oss, llama, qwen3, tiny
 from transformers import (AutoModelForCausalLM, DeepseekV3Config, Ernie4_5_MoeConfig, Glm4MoeConfig, Glm4MoeLiteConfig,
@@ -147,12 +147,7 @@ def make(name):
         break
     else:
         sys.exit(f"{name}: no seed gives margins of {MIN_MARGIN}")
-    prompts, logits, drift = result
-    np.save(folder / "logits.npy", logits.astype(np.float32))
-    about = dict(seed=seed, fp64_difference=float(f"{drift:.2g}"), prompts=prompts)
-    (folder / "goldens.json").write_text(json.dumps(about) + "\n")
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    print(f"{name}: seed {seed}, {logits.shape}, std {logits.std():.2f}, fp32 - fp64 {drift:.1e}, {size / 1000:.0f} kB", flush=True)
+    write_goldens(folder, seed, *result)
 
 
 if __name__ == "__main__":

@@ -180,6 +180,16 @@ def compute(folder, seed, vocab):
     return prompts, np.concatenate(rows), drift
 
 
+def write_goldens(folder, seed, prompts, logits, drift):
+    np.save(folder / "logits.npy", logits.astype(np.float32))
+    about = dict(seed=seed, fp64_difference=float(f"{drift:.2g}"), prompts=prompts)
+    (folder / "goldens.json").write_text(json.dumps(about) + "\n")
+    size = sum(f.stat().st_size for f in folder.iterdir())
+    distinct = len({t for p in prompts for t in p["greedy"]})
+    print(f"{folder.name}: seed {seed}, {logits.shape}, std {logits.std():.2f}, max {np.abs(logits).max():.1f}, "
+          f"fp32 - fp64 {drift:.1e}, {distinct} distinct greedy ids, {size / 1000:.0f} kB", flush=True)
+
+
 def make(name):
     config, dtype, options, old_spelling = MODELS[name]
     folder = OUT / name
@@ -199,14 +209,7 @@ def make(name):
             break
     else:
         sys.exit(f"{name}: no seed gives margins of {MIN_MARGIN}")
-    prompts, logits, drift = result
-    np.save(folder / "logits.npy", logits.astype(np.float32))
-    about = dict(seed=seed, fp64_difference=float(f"{drift:.2g}"), prompts=prompts)
-    (folder / "goldens.json").write_text(json.dumps(about) + "\n")
-    size = sum(f.stat().st_size for f in folder.iterdir())
-    distinct = len({t for p in prompts for t in p["greedy"]})
-    print(f"{name}: seed {seed}, {logits.shape}, std {logits.std():.2f}, max {np.abs(logits).max():.1f}, "
-          f"fp32 - fp64 {drift:.1e}, {distinct} distinct greedy ids, {size / 1000:.0f} kB")
+    write_goldens(folder, seed, *result)
 
 
 if __name__ == "__main__":
