@@ -224,7 +224,10 @@ def machines(checks, model, scratch):
     alone = checks.logits(1, model)
     try:
         with two_machines(scratch) as launcher:
-            started = subprocess.run([*launcher, "-np", "2", "hostname"], capture_output=True, text=True, timeout=120)
+            try:
+                started = subprocess.run([*launcher, "-np", "2", "hostname"], capture_output=True, text=True, timeout=60)
+            except subprocess.TimeoutExpired as error:
+                raise OSError("the launcher does not reach the second one") from error
             if started.returncode != 0:
                 raise OSError(started.stderr.strip()[-300:])
             checks.check(sorted(started.stdout.split()) == ["machine-a", "machine-b"], f"two machines: {started.stdout!r}")
@@ -236,7 +239,7 @@ def machines(checks, model, scratch):
             dies(checks, model, launcher, "10.77.0.1")
     except (OSError, subprocess.CalledProcessError) as error:  # not root, or a sandbox without namespaces
         print(f"SKIPPED: two machines: {error} {getattr(error, 'stderr', '')}", flush=True)
-    except RuntimeError as error:
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
         checks.check(False, f"two machines: {error}")
 
 
