@@ -57,7 +57,8 @@ struct Bench {
     const double gb = static_cast<double>(bytes) / 1e9 / seconds;
     const double gops = 2.0 * static_cast<double>(m * n * k) * static_cast<double>(packed.size()) / 1e9 / seconds;
     const bool int8 = std::string_view(packed[0]->kernel()).find("int8") != std::string_view::npos;
-    const double peak = int8 ? roof.int8_gops / 2 : roof.fp32_gflops;  // activations have two int8 planes
+    const bool one_plane = storage == Storage::kE2M1;  // other weights of few bits meet two int8 planes
+    const double peak = !int8 ? roof.fp32_gflops : one_plane ? roof.int8_gops : roof.int8_gops / 2;
     fmt::print("{:<28} {:>6} x {:<6} m {:<4} {:>8.1f} us {:>7.1f} GB/s {:>4.0f}% {:>8.1f} GOPS {:>4.0f}%\n",
                packed[0]->kernel(), n, k, m, 1e6 * seconds / static_cast<double>(packed.size()), gb,
                100 * gb / roof.read_gb_s, gops, 100 * gops / peak);
@@ -134,6 +135,10 @@ int Main(int threads, const char* name) {
     bench.Matmul(Storage::kQ8_0, 49152, 576, m);
     bench.Matmul(Storage::kQ4_0, 4096, 4096, m);
     bench.Matmul(Storage::kQ4_1, 4096, 4096, m);
+    bench.Matmul(Storage::kE2M1, 1536, 2048, m);  // an expert of GLM-4.7-Flash in MXFP4
+    bench.Matmul(Storage::kE2M1, 2048, 1536, m);
+    bench.Matmul(Storage::kU4, 4096, 4096, m);
+    bench.Matmul(Storage::kI8, 65536, 2048, m > 16 ? 16 : m);  // nearly half of its lm_head
     bench.Matmul(Storage::kBF16, 4096, 1024, m);
     bench.Matmul(Storage::kF32, 2048, 1024, m);
   }

@@ -55,7 +55,7 @@ HWY_INLINE Bytes LookUp(Bytes codes) {
 template <int R, int H>
 HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
   const Bytes nibble = SetWords(0x0f0f0f0f);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int v = 0; v < kParts * H; ++v) {
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {

@@ -173,7 +173,7 @@ HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t* neg128
   alignas(64) int16_t q[R][kQuantBlock];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) JoinPlanes(x + kPlaneBytes * r, q[r]);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int v = 0; v < kParts * H; ++v) {  // a vector of int32 sums of rows is two vectors of pairs
     Bytes pairs[R][2];
 #pragma GCC unroll 2
@@ -199,7 +199,7 @@ HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t* neg128
 template <int R, int H>
 HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
   const Bytes nibble = SetWords(0x0f0f0f0f);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int v = 0; v < kParts * H; ++v) {
     Bytes pairs_high[R];
     Bytes pairs_low[R];
