@@ -27,7 +27,7 @@ bool IsMx(const Weight& weight) {
          weight.first_col % kQuantBlock == 0;
 }
 
-// Bytes of a row's scale; 0 for types that are none.
+// Bytes of a float scale; 0 of the other types.
 int64_t SizeOf(ScaleType type) {
   return type == ScaleType::kF32 ? 4 : type == ScaleType::kF16 || type == ScaleType::kBF16 ? 2 : 0;
 }
