@@ -79,6 +79,7 @@ struct Weight {
   const std::byte* data = nullptr;
   int64_t row_bytes = 0;  // from a row to the next
   int64_t col_bytes = 0;  // from an element of a row to the next; 0: the elements (or blocks) follow each other
+  bool mapped = false;    // `data` lies in a mapped file, whose pages may be let go and come back
   // Of scaled storages. Row r and column c of this view are row first_row + r * row_stride and column first_col + c of
   // the matrix that `scales` describe.
   const Scales* scales = nullptr;

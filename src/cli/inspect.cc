@@ -106,8 +106,7 @@ void CountDtypes(const Checkpoint& checkpoint, Findings& findings, const std::st
     ++findings.unread.tensors;
     findings.unread.bytes += stored.bytes();
   }
-  ThreadPool pool(1);
-  for (const auto& [dtype, matrix] : smallest) findings.dtypes[dtype].kernel = kernels->pack(*matrix, pool)->kernel();
+  for (const auto& [dtype, matrix] : smallest) findings.dtypes[dtype].kernel = kernels->pack(*matrix)->kernel();
   findings.kernels = kernels->name;
   findings.has_weights = true;
 }

@@ -138,6 +138,7 @@ void Model::LoadWeights(const ModelOptions& options) {
     if (draft.spec.own_lm_head) draft.lm_head = loader.Matrix(i, Slot::kDraftLmHead);
   }
   weight_bytes_ = loader.bytes() + (spec_.tied_embeddings ? 0 : embedding_.bytes());
+  matrices_ = loader.matrices();
   copies_ = loader.TakeCopies();
   buffers_.chosen_keys.resize(static_cast<size_t>(widths.chosen_keys * rows));
   if (widths.chosen_keys > 0) buffers_.chosen_counts.resize(static_cast<size_t>(rows));

@@ -58,6 +58,7 @@ class Model {
   int64_t weight_bytes() const { return weight_bytes_; }                  // held or streamed, all layers
   int64_t bytes_per_token() const { return bytes_per_token_; }            // of weights read to generate one token alone
   int64_t operations_per_token() const { return operations_per_token_; }  // additions and multiplications of weights
+  const std::vector<const PackedMatrix*>& matrices() const { return matrices_; }  // all that products read
   int64_t workspace_bytes() const { return workspace_bytes_; }
   // What a cache may take under the memory limit, after weights and workspace.
   int64_t memory_left_for_cache() const { return memory_left_; }
@@ -114,6 +115,7 @@ class Model {
   std::vector<float> final_norm_;
   Linear lm_head_;
   std::vector<RopeTable> ropes_;
+  std::vector<const PackedMatrix*> matrices_;
   std::vector<std::unique_ptr<float[]>> copies_;  // what packed weights look at outside the file
   Buffers buffers_;
   PartTimes part_times_;

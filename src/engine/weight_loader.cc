@@ -2,8 +2,6 @@
 
 #include <cstring>
 
-#include "base/mapped_file.h"
-
 namespace gannet {
 namespace {
 
@@ -32,36 +30,33 @@ Linear WeightLoader::Matrix(int layer, Slot weight, Slot bias, int index) {
 }
 
 std::unique_ptr<PackedMatrix> WeightLoader::Pack(const BoundTensor& bound) {
-  Weight weight = bound.weight;
-  std::unique_ptr<float[]> copy;
-  if (bound.transposed) {
-    // Exact: the blocks' values in fp32, turned.
-    const Weight& stored = bound.weight;
-    copy.reset(new float[static_cast<size_t>(stored.rows * stored.cols)]);
-    std::vector<float> row(static_cast<size_t>(stored.cols));
-    for (int64_t r = 0; r < stored.rows; ++r) {
-      stored.dequantize_row(stored, r, row.data());
-      for (int64_t c = 0; c < stored.cols; ++c)
-        copy[static_cast<size_t>(c * stored.rows + r)] = row[static_cast<size_t>(c)];
-    }
-    weight = {.storage = Storage::kF32,
-              .rows = stored.cols,
-              .cols = stored.rows,
-              .data = reinterpret_cast<const std::byte*>(copy.get()),
-              .row_bytes = stored.rows * static_cast<int64_t>(sizeof(float)),
-              .dequantize_row = CopyRow};
-  }
-  std::unique_ptr<PackedMatrix> packed = kernels_.pack(weight, pool_);
-  if (packed->owns_memory()) {
-    if (bound.weight.dense()) {
-      MappedFile::Release({bound.weight.data, static_cast<size_t>(bound.weight.bytes())});
-    }
-  } else if (copy) {
-    copies_.push_back(std::move(copy));
-  }
+  std::unique_ptr<PackedMatrix> packed =
+      bound.transposed ? kernels_.pack_transposed(bound.weight) : kernels_.pack(bound.weight);
+  if (!packed) packed = PackTurned(bound.weight);
+  matrices_.push_back(packed.get());
   bytes_ += packed->bytes();
   operations_ += 2 * packed->rows() * packed->cols();
   Report();
+  return packed;
+}
+
+// Exact: the blocks' values in fp32, turned.
+std::unique_ptr<PackedMatrix> WeightLoader::PackTurned(const Weight& stored) {
+  std::unique_ptr<float[]> copy(new float[static_cast<size_t>(stored.rows * stored.cols)]);
+  std::vector<float> row(static_cast<size_t>(stored.cols));
+  for (int64_t r = 0; r < stored.rows; ++r) {
+    stored.dequantize_row(stored, r, row.data());
+    for (int64_t c = 0; c < stored.cols; ++c)
+      copy[static_cast<size_t>(c * stored.rows + r)] = row[static_cast<size_t>(c)];
+  }
+  std::unique_ptr<PackedMatrix> packed = kernels_.pack({.storage = Storage::kF32,
+                                                        .rows = stored.cols,
+                                                        .cols = stored.rows,
+                                                        .data = reinterpret_cast<const std::byte*>(copy.get()),
+                                                        .row_bytes = stored.rows * static_cast<int64_t>(sizeof(float)),
+                                                        .dequantize_row = CopyRow});
+  packed->Settle(pool_);
+  if (!packed->owns_memory()) copies_.push_back(std::move(copy));
   return packed;
 }
 

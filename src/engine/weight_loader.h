@@ -22,6 +22,7 @@ class WeightLoader {
   Linear Matrix(int layer, Slot weight, int index = 0);
   Linear Matrix(int layer, Slot weight, Slot bias, int index = 0);
   std::unique_ptr<PackedMatrix> Pack(const BoundTensor& bound);
+  std::unique_ptr<PackedMatrix> PackTurned(const Weight& stored);
   std::vector<float> Norm(int layer, Slot slot, const RmsNormSpec& spec);
   std::vector<float> OptionalVector(int layer, Slot slot, int index = 0);
 
@@ -34,6 +35,8 @@ class WeightLoader {
   // Of one row alone: of the experts only as many as it chooses.
   int64_t bytes_per_token() const { return bytes_ - idle_bytes_; }
   int64_t operations_per_token() const { return operations_ - idle_operations_; }
+  // Every matrix so far, in order; they live where the callers of Matrix and Pack put them.
+  const std::vector<const PackedMatrix*>& matrices() const { return matrices_; }
   // fp32 copies that packed weights look at; they must live as long.
   std::vector<std::unique_ptr<float[]>> TakeCopies() { return std::move(copies_); }
 
@@ -46,6 +49,7 @@ class WeightLoader {
   ThreadPool& pool_;
   const std::function<void(int64_t, int64_t)>& progress_;
   std::vector<std::unique_ptr<float[]>> copies_;
+  std::vector<const PackedMatrix*> matrices_;
   int64_t bytes_ = 0;
   int64_t operations_ = 0;
   int64_t idle_bytes_ = 0;

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "base/thread_pool.h"
 
@@ -22,6 +23,7 @@ inline constexpr int64_t kPieceTokens = 512;
 
 enum class KvType : uint8_t { kF32, kF16, kBF16 };
 int64_t BytesOf(KvType type);
+std::string_view NameOf(KvType type);  // "f32", ...: the argument of --kv-type
 
 // How one block of one layer lies in memory is the kernels' own affair; everyone else asks for its size.
 struct KvLayout {

@@ -27,7 +27,7 @@ TEST(MatmulJobs, GatheredJobsGiveTheBitsOfSingleProducts) {
       for (size_t j = 0; j < 20; ++j) {
         const int64_t n = 1 + static_cast<int64_t>(random() % 70);
         weights.push_back(RandomWeight(storages[j % 3], n, kK, static_cast<uint32_t>(j)));
-        packed.push_back(kernels->pack(weights.back().weight, pool));
+        packed.push_back(kernels->pack(weights.back().weight));
         std::vector<int32_t>& gather = gathers.emplace_back();
         for (size_t i = j == 4 ? 0 : 1 + random() % 19; i > 0; --i)
           gather.push_back(static_cast<int32_t>(random() % kRows));
@@ -75,7 +75,7 @@ TEST(MatmulJobs, AStridedWeightIsItsDenseCopy) {
       int i = 0;
       for (const TestWeight* made : {&dense, static_cast<const TestWeight*>(&turned)}) {
         const Weight* weight = &made->weight;
-        const auto packed = kernels->pack(*weight, pool);
+        const auto packed = kernels->pack(*weight);
         std::vector<float>& out = outs[i++];
         out.resize(3 * kN);
         const MatmulTarget target{packed.get(), out.data(), kN, nullptr, false};

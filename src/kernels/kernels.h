@@ -14,9 +14,12 @@ namespace gannet {
 
 struct Kernels {
   const char* name;  // "reference", "avx2", "avx512vnni", ...: the argument of --kernels
-  // Makes `weight` ready for `matmul`, in parallel. Never fails: a storage without a fast kernel is served by the
-  // plain one of the same table, and PackedMatrix::kernel() says so.
-  std::unique_ptr<PackedMatrix> (*pack)(const Weight& weight, ThreadPool& pool);
+  // Makes `weight` ready for `matmul`, at once: the bytes it views must stay until the matrix owns its memory. Never
+  // fails: a storage without a fast kernel is served by the plain one of the same table, and PackedMatrix::kernel()
+  // says so.
+  std::unique_ptr<PackedMatrix> (*pack)(const Weight& weight);
+  // The same of the transpose, [cols, rows]. Null where the table has no kernel for it: the caller turns it in fp32.
+  std::unique_ptr<PackedMatrix> (*pack_transposed)(const Weight& weight);
   // Independent products in one parallel region (the experts of a step, the heads of a layer). No job reads what
   // another one writes, and no two write the same element.
   void (*matmul)(std::span<const MatmulArgs> jobs, ThreadPool& pool);

@@ -8,6 +8,18 @@ namespace gannet {
 
 int64_t BytesOf(KvType type) { return type == KvType::kF32 ? 4 : 2; }
 
+std::string_view NameOf(KvType type) {
+  switch (type) {
+    case KvType::kF32:
+      return "f32";
+    case KvType::kF16:
+      return "f16";
+    case KvType::kBF16:
+      return "bf16";
+  }
+  return "?";
+}
+
 int64_t KvLayout::block_bytes() const { return KeyOffset(*this, kv_heads); }
 
 int64_t AttentionCarry(const KvLayout& layout) { return kCarryHeader + PaddedValueDim(layout); }

@@ -19,14 +19,16 @@
 
 namespace gannet {
 
-// A weight made ready by one kernel table's `pack`; only that table's `matmul` reads it.
+// A weight made ready by one kernel table's `pack`; only that table's `matmul` reads it. A table that lays weights out
+// anew does so part by part, when a product first needs the part.
 class PackedMatrix {
  public:
   virtual ~PackedMatrix() = default;
   int64_t rows() const { return rows_; }   // N
   int64_t cols() const { return cols_; }   // K
   virtual int64_t bytes() const = 0;       // streamed for one full product of a single row
-  virtual bool owns_memory() const = 0;    // true: the file's pages are not read again
+  virtual bool owns_memory() const = 0;    // true: the weight's own bytes are not read again
+  virtual void Settle(ThreadPool&) {}      // lays out now what is left, in parallel
   virtual const char* kernel() const = 0;  // for reports: "q4_1 x int8 avx512vnni", ...
 
  protected:

@@ -12,7 +12,7 @@ using namespace testing_support;
 constexpr float kSentinel = 1234.5f;
 constexpr Storage kStorages[] = {Storage::kF32,  Storage::kF16,  Storage::kBF16,  Storage::kQ8_0,
                                  Storage::kQ4_0, Storage::kQ4_1, Storage::kMxfp4, Storage::kE2M1,
-                                 Storage::kI8,   Storage::kU4,   Storage::kQ5_0};
+                                 Storage::kI8,   Storage::kU4,   Storage::kU8};
 constexpr float kMost = 127 * 254;  // of a quantized activation
 bool Fp4(Storage storage) { return storage == Storage::kMxfp4 || storage == Storage::kE2M1; }
 bool Int8(Storage storage) {
@@ -25,7 +25,7 @@ std::string NameOf(Storage storage) { return std::string(InfoOf(storage).name); 
 // out [m, rows], every row apart by its own length.
 std::vector<float> Multiply(const Kernels& kernels, const Weight& weight, const std::vector<float>& x, int64_t m,
                             ThreadPool& pool) {
-  const auto packed = kernels.pack(weight, pool);
+  const auto packed = kernels.pack(weight);
   std::vector<float> out(static_cast<size_t>(m * weight.rows), kSentinel);
   const MatmulTarget target{packed.get(), out.data(), weight.rows, nullptr, false};
   const MatmulArgs job{x.data(), weight.cols, m, weight.cols, {&target, 1}, {}};
@@ -218,7 +218,7 @@ TEST(Matmul, TargetsBiasAccumulateAndStrides) {
   constexpr int64_t stride = 90;
   for (const Kernels* kernels : AvailableKernels()) {
     const TestWeight weights[] = {RandomWeight(Storage::kQ4_1, 33, k, 1), RandomWeight(Storage::kF32, 7, k, 2),
-                                  RandomWeight(Storage::kQ5_0, 80, k, 3)};
+                                  RandomWeight(Storage::kU8, 80, k, 3)};
     const std::vector<float> x = RandomFloats(m * (k + 5), 4);
     std::vector<float> dense;
     for (int64_t r = 0; r < m; ++r) dense.insert(dense.end(), x.begin() + r * (k + 5), x.begin() + r * (k + 5) + k);
@@ -227,7 +227,7 @@ TEST(Matmul, TargetsBiasAccumulateAndStrides) {
     std::vector<std::vector<float>> outs(3, std::vector<float>(m * stride, kSentinel));
     std::vector<MatmulTarget> targets;
     for (size_t t = 0; t < 3; ++t) {
-      packed.push_back(kernels->pack(weights[t].weight, pool));
+      packed.push_back(kernels->pack(weights[t].weight));
       targets.push_back({packed[t].get(), outs[t].data(), stride, t == 1 ? nullptr : bias.data(), t == 2});
     }
     const MatmulArgs job{x.data(), k + 5, m, k, targets, {}};
@@ -293,12 +293,14 @@ TEST(Kernels, TablesHaveNames) {
   for (const Kernels* kernels : FastTables()) {
     EXPECT_EQ(FindKernels(kernels->name), kernels);
     const TestWeight fast = RandomWeight(Storage::kQ4_1, 32, 64, 1);
-    const auto packed = kernels->pack(fast.weight, pool);
+    const auto packed = kernels->pack(fast.weight);
+    EXPECT_FALSE(packed->owns_memory());
+    packed->Settle(pool);
     EXPECT_EQ(packed->kernel(), std::string("q4_1 x int8 ") + kernels->name);
     EXPECT_TRUE(packed->owns_memory());
     EXPECT_EQ(packed->bytes(), fast.weight.bytes());
-    const TestWeight slow = RandomWeight(Storage::kQ5_0, 32, 64, 1);
-    const auto plain = kernels->pack(slow.weight, pool);
+    const TestWeight slow = RandomWeight(Storage::kU8, 32, 64, 1);
+    const auto plain = kernels->pack(slow.weight);
     EXPECT_NE(std::string(plain->kernel()).find("plain"), std::string::npos);
     EXPECT_FALSE(plain->owns_memory());
   }

@@ -23,18 +23,6 @@ std::string Words(const KvLayout& layout, KvRole role) {
   return fmt::format("{} heads, key {}, value {}", layout.kv_heads, layout.key_dim, layout.value_dim);
 }
 
-std::string_view NameOf(KvType type) {
-  switch (type) {
-    case KvType::kF32:
-      return "f32";
-    case KvType::kF16:
-      return "f16";
-    case KvType::kBF16:
-      return "bf16";
-  }
-  return "?";
-}
-
 }  // namespace
 
 KvPlan PlanKv(const ModelSpec& spec, KvType type) {

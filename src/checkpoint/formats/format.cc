@@ -64,6 +64,7 @@ Weight MakeWeight(const StoredTensor& tensor) {
   weight.row_bytes = weight.cols / info.block_values * info.block_bytes;
   weight.rows = *bytes / weight.row_bytes;
   weight.data = tensor.data.data();
+  weight.mapped = tensor.file != nullptr;
   weight.scales = tensor.scales.get();
   weight.dequantize_row = format->dequantize_row;
   return weight;

@@ -38,9 +38,9 @@ void RunAttention(const AttentionArgs& args, ThreadPool& pool, const AttentionLe
 
   int64_t lines = 0;
   for (const AttentionSequence& sequence : args.sequences) lines += sequence.row_count * group * layout.kv_heads;
-  // Lines of one row stay together (they share its span) unless there is too little to do for all threads.
+  // Lines of one row stay together: they share its span, and a key that is read serves them all. Where there is too
+  // little to do for all threads the pieces of a long context are cut first, lines last.
   int64_t per_task = std::max(group, std::min(kLinesPerTask, lines / wanted) / group * group);
-  if (lines / per_task < wanted) per_task = std::max<int64_t>(1, std::min(per_task, lines / wanted));
 
   static thread_local std::vector<AttentionSequence> row_memory;
   std::span<const AttentionSequence> sequences = args.sequences;
@@ -52,6 +52,16 @@ void RunAttention(const AttentionArgs& args, ThreadPool& pool, const AttentionLe
       }
     }
     sequences = row_memory;
+  }
+
+  int64_t most = 0;
+  for (const AttentionSequence& sequence : sequences) {
+    const int64_t pieces = args.carry ? 1 : std::max<int64_t>(1, PiecesSeen(args, sequence).count);
+    most += pieces * layout.kv_heads * ((sequence.row_count * group + per_task - 1) / per_task);
+  }
+  if (most > 0 && most < wanted) {
+    const int64_t least = layout.latent ? std::min<int64_t>(per_task, 4) : 1;  // lines that a pass takes together
+    per_task = std::max(least, per_task * most / wanted);
   }
 
   static thread_local std::vector<AttentionTask> task_memory;

@@ -160,20 +160,29 @@ HWY_NOINLINE void Fp4Rows(const std::byte* weights, const std::byte* x, int64_t 
   }
 }
 
-void TileFp4(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows, float* sums) {
+template <int H>
+void PassesFp4(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows, float* sums) {
   for (int offset = 0; offset < rows; offset += kMaxRows) {
-    const int left = rows - offset;
-    const int step = left == 1 ? kHalvesOfOneRow : kHalves;
-    for (int half = 0; half < 2; half += step) {
-      if (left >= 4) {
-        Fp4Rows<4, kHalves>(weights, x, first, last, half, offset, rows, sums);
-      } else if (left == 3) {
-        Fp4Rows<3, kHalves>(weights, x, first, last, half, offset, rows, sums);
-      } else if (left == 2) {
-        Fp4Rows<2, kHalves>(weights, x, first, last, half, offset, rows, sums);
-      } else {
-        Fp4Rows<1, kHalvesOfOneRow>(weights, x, first, last, half, offset, rows, sums);
+    for (int half = 0; half < 2; half += H) {
+      switch (rows - offset) {
+        case 1:
+          Fp4Rows<1, H>(weights, x, first, last, half, offset, rows, sums);
+          break;
+        case 2:
+          Fp4Rows<2, H>(weights, x, first, last, half, offset, rows, sums);
+          break;
+        case 3:
+          Fp4Rows<3, H>(weights, x, first, last, half, offset, rows, sums);
+          break;
+        default:
+          Fp4Rows<4, H>(weights, x, first, last, half, offset, rows, sums);
       }
     }
   }
+}
+
+// Few rows wait for the weights: one pass over them, whatever it spills. Many rows find them in L1.
+void TileFp4(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows, float* sums) {
+  return rows < kRowTile ? PassesFp4<kHalvesOfFew>(weights, x, first, last, rows, sums)
+                         : PassesFp4<kHalves>(weights, x, first, last, rows, sums);
 }

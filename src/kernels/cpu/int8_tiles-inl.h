@@ -1,334 +1,99 @@
 // Products of int8 rows with tiles of quantized weights, at the instruction set around it. Included inside a
 // namespace, more than once: the leaf of AVX512-VNNI lives beside that of AVX512 (GANNET_INT8_VNNI).
+#include "kernels/cpu/int8_dots-inl.h"
 
-// R rows of x by H halves of 16 weight rows are summed at a time: 2 R H int32 and R H fp32 sums fill the registers of
-// VNNI. Without it the compiler would share the broadcast x of two halves, and spill it where there are several rows.
-constexpr int kMaxRows = 4;
-constexpr int kHalves = GANNET_INT8_VNNI ? 2 : 1;
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-constexpr int kHalvesOfOneRow = 2;
-#else
-constexpr int kHalvesOfOneRow = 1;
-#endif
-
-HWY_INLINE int32_t FourBytes(const int8_t* from) {
-  int32_t word;
-  __builtin_memcpy(&word, from, 4);
-  return word;
-}
-
-// DotQ8: sum[r][h] = the 32-block's exact product of row r, 254 * high + low, with the 16 weight rows of half h.
-// DotQ4: the same of nibbles 0..15, added to what sum holds.
-// No int32 overflows on the way: 254 * 255 * 127 * 32 < 2^28 and 128 * 32258 * 32 < 2^27.
-
-#if HWY_TARGET == HWY_AVX3 && GANNET_INT8_VNNI
-
-// Four weights of each row by four values of each row of x, in both planes; dpbusd adds four u8 * s8 products without
-// saturation. `x` is the four values of row 0.
-template <int R, int H>
-HWY_INLINE void AddFour(const __m512i (&weights)[H], const int8_t* x, __m512i (&high)[R][H], I32x16 (&low)[R][H]) {
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    const __m512i four_high = _mm512_set1_epi32(FourBytes(x + kPlaneBytes * r));
-    const __m512i four_low = _mm512_set1_epi32(FourBytes(x + kPlaneBytes * r + kQuantBlock));
-#pragma GCC unroll 2
-    for (int h = 0; h < H; ++h) {
-      __m512i& s = low[r][h].part[0].raw;
-      high[r][h] = _mm512_dpbusd_epi32(high[r][h], weights[h], four_high);
-      s = _mm512_dpbusd_epi32(s, weights[h], four_low);
+// The scales of the 16 rows of half `half`, of block `b` or of its halves.
+template <TileKind kKind>
+HWY_INLINE F32x16 ScaleOf(const std::byte* tile, const std::byte* block, int64_t b, int half) {
+  if constexpr (IsK(kKind)) {
+    const std::byte* header = tile + BlockOffset(kKind, FirstOfK(b));
+    const F32x16 d = Load(reinterpret_cast<const hwy::float16_t*>(header) + 16 * half);
+    if constexpr (kKind == TileKind::kQ6K) {
+      return Mul(d, Load(reinterpret_cast<const int8_t*>(block) + 16 * half));
     }
+    return Mul(d, ToFloat(LoadUnsigned(block + 16 * half)));
   }
+  return Load(reinterpret_cast<const hwy::float16_t*>(block) + 16 * half);
 }
-
-template <int R, int H>
-HWY_INLINE void AddHigh(const __m512i (&high)[R][H], I32x16 (&sum)[R][H]) {
-  const __m512i unit = _mm512_set1_epi32(kHighUnit);
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int h = 0; h < H; ++h) {
-      __m512i& s = sum[r][h].part[0].raw;
-      s = _mm512_add_epi32(s, _mm512_mullo_epi32(high[r][h], unit));
-    }
-  }
-}
-
-template <int R, int H>
-HWY_INLINE void Clear(__m512i (&high)[R][H]) {
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int h = 0; h < H; ++h) high[r][h] = _mm512_setzero_si512();
-  }
-}
-
-template <int R, int H>
-HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t* neg128, I32x16 (&sum)[R][H]) {
-  __m512i high[R][H];
-  Clear(high);
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int h = 0; h < H; ++h) sum[r][h] = BroadcastInt(neg128[r]);
-  }
-#pragma GCC unroll 8
-  for (int g = 0; g < 8; ++g) {
-    __m512i weights[H];
-#pragma GCC unroll 2
-    for (int h = 0; h < H; ++h) weights[h] = _mm512_load_si512(w + 512 * h + 64 * g);
-    AddFour(weights, x + 4 * g, high, sum);
-  }
-  AddHigh(high, sum);
-}
-
-template <int R, int H>
-HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
-  const __m512i nibble = _mm512_set1_epi8(15);
-  __m512i high[R][H];
-  Clear(high);
-#pragma GCC unroll 4
-  for (int g = 0; g < 4; ++g) {
-    __m512i first[H];
-    __m512i second[H];
-#pragma GCC unroll 2
-    for (int h = 0; h < H; ++h) {
-      const __m512i bytes = _mm512_load_si512(w + 256 * h + 64 * g);
-      first[h] = _mm512_and_si512(bytes, nibble);
-      second[h] = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble);
-    }
-    AddFour(first, x + 4 * g, high, sum);
-    AddFour(second, x + 16 + 4 * g, high, sum);
-  }
-  AddHigh(high, sum);
-}
-
-#elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-
-// maddubs adds two u8 * s8 products to an s16 with saturation, never reached here: |x| <= 127, so that eight pairs of
-// nibbles stay within 8 * 2 * 15 * 127 = 30480.
-HWY_INLINE int64_t EightBytes(const int16_t* from) {
-  int64_t word;
-  __builtin_memcpy(&word, from, 8);
-  return word;
-}
-#if HWY_TARGET == HWY_AVX3
-using Bytes = __m512i;
-HWY_INLINE Bytes LoadBytes(const std::byte* from) { return _mm512_loadu_si512(from); }
-HWY_INLINE Bytes SetWords(int32_t word) { return _mm512_set1_epi32(word); }
-HWY_INLINE Bytes And(Bytes a, Bytes b) { return _mm512_and_si512(a, b); }
-HWY_INLINE Bytes HighNibbles(Bytes a, Bytes nibble) { return And(_mm512_srli_epi16(a, 4), nibble); }
-HWY_INLINE Bytes WidenBytes(const std::byte* from) {
-  return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-}
-HWY_INLINE Bytes FourShorts(const int16_t* from) { return _mm512_set1_epi64(EightBytes(from)); }
-HWY_INLINE Bytes Madd(Bytes a, Bytes b) { return _mm512_madd_epi16(a, b); }
-// a0 + a1, a2 + a3, ..., then those of b.
-HWY_INLINE Bytes AddNeighbours(Bytes a, Bytes b) {
-  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
-  return _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b), _mm512_permutex2var_epi32(a, odd, b));
-}
-HWY_INLINE void JoinPlanes(const int8_t* x, int16_t* q) {
-  const __m512i high = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
-  const __m512i low = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + kQuantBlock)));
-  _mm512_store_si512(q, _mm512_add_epi16(_mm512_mullo_epi16(high, _mm512_set1_epi16(kHighUnit)), low));
-}
-HWY_INLINE Bytes Pairs(Bytes u, Bytes s) { return _mm512_maddubs_epi16(u, s); }
-HWY_INLINE Bytes Add16(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
-HWY_INLINE Bytes Add32(Bytes a, Bytes b) { return _mm512_add_epi32(a, b); }
-HWY_INLINE Bytes Widen(Bytes a, int16_t factor) { return _mm512_madd_epi16(a, _mm512_set1_epi16(factor)); }
-#else
-using Bytes = __m256i;
-HWY_INLINE Bytes LoadBytes(const std::byte* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
-HWY_INLINE Bytes SetWords(int32_t word) { return _mm256_set1_epi32(word); }
-HWY_INLINE Bytes And(Bytes a, Bytes b) { return _mm256_and_si256(a, b); }
-HWY_INLINE Bytes HighNibbles(Bytes a, Bytes nibble) { return And(_mm256_srli_epi16(a, 4), nibble); }
-HWY_INLINE Bytes WidenBytes(const std::byte* from) {
-  return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-}
-HWY_INLINE Bytes FourShorts(const int16_t* from) { return _mm256_set1_epi64x(EightBytes(from)); }
-HWY_INLINE Bytes Madd(Bytes a, Bytes b) { return _mm256_madd_epi16(a, b); }
-// a0 + a1, a2 + a3, ..., then those of b.
-HWY_INLINE Bytes AddNeighbours(Bytes a, Bytes b) { return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8); }
-HWY_INLINE void JoinPlanes(const int8_t* x, int16_t* q) {
-#pragma GCC unroll 2
-  for (int i = 0; i < kQuantBlock; i += 16) {
-    const __m256i high = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i)));
-    const __m256i low = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + kQuantBlock + i)));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(q + i),
-                       _mm256_add_epi16(_mm256_mullo_epi16(high, _mm256_set1_epi16(kHighUnit)), low));
-  }
-}
-HWY_INLINE Bytes Pairs(Bytes u, Bytes s) { return _mm256_maddubs_epi16(u, s); }
-HWY_INLINE Bytes Add16(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
-HWY_INLINE Bytes Add32(Bytes a, Bytes b) { return _mm256_add_epi32(a, b); }
-HWY_INLINE Bytes Widen(Bytes a, int16_t factor) { return _mm256_madd_epi16(a, _mm256_set1_epi16(factor)); }
-#endif
-
-// Eight-bit weights have no room for pairs in 16 bits; as 16-bit values they meet both planes of x at once, q = 254
-// high + low. Two products of a row are added at a time, |sum| <= 2 * 255 * 32258, and the two halves of a row at the
-// end.
-template <int R, int H>
-HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t* neg128, I32x16 (&sum)[R][H]) {
-  alignas(64) int16_t q[R][kQuantBlock];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) JoinPlanes(x + kPlaneBytes * r, q[r]);
-#pragma GCC unroll 4
-  for (int v = 0; v < kParts * H; ++v) {  // a vector of int32 sums of rows is two vectors of pairs
-    Bytes pairs[R][2];
-#pragma GCC unroll 2
-    for (int n = 0; n < 2; ++n) {
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) pairs[r][n] = SetWords(0);
-      const std::byte* from = w + 512 * (v / kParts) + 64 / kParts * (v % kParts) + 32 / kParts * n;
-#pragma GCC unroll 8
-      for (int g = 0; g < 8; ++g) {
-        const Bytes weights = WidenBytes(from + 64 * g);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) pairs[r][n] = Add32(pairs[r][n], Madd(weights, FourShorts(q[r] + 4 * g)));
-      }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      auto& s = sum[r][v / kParts].part[v % kParts].raw;
-      s = Add32(AddNeighbours(pairs[r][0], pairs[r][1]), SetWords(neg128[r]));
-    }
-  }
-}
-
-template <int R, int H>
-HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
-  const Bytes nibble = SetWords(0x0f0f0f0f);
-#pragma GCC unroll 4
-  for (int v = 0; v < kParts * H; ++v) {
-    Bytes pairs_high[R];
-    Bytes pairs_low[R];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) pairs_high[r] = pairs_low[r] = SetWords(0);
-#pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) {
-      const Bytes bytes = LoadBytes(w + 256 * (v / kParts) + 64 * g + 64 / kParts * (v % kParts));
-      const Bytes first = And(bytes, nibble);
-      const Bytes second = HighNibbles(bytes, nibble);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        const int8_t* four = x + kPlaneBytes * r + 4 * g;
-        pairs_high[r] = Add16(pairs_high[r], Pairs(first, SetWords(FourBytes(four))));
-        pairs_high[r] = Add16(pairs_high[r], Pairs(second, SetWords(FourBytes(four + 16))));
-        four += kQuantBlock;
-        pairs_low[r] = Add16(pairs_low[r], Pairs(first, SetWords(FourBytes(four))));
-        pairs_low[r] = Add16(pairs_low[r], Pairs(second, SetWords(FourBytes(four + 16))));
-      }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      auto& s = sum[r][v / kParts].part[v % kParts].raw;
-      s = Add32(s, Add32(Widen(pairs_high[r], kHighUnit), Widen(pairs_low[r], 1)));
-    }
-  }
-}
-
-#else  // any machine, one half at a time
-
-HWY_INLINE I32x16 LoadInts(const int32_t* from) {
-  I32x16 out;
-  GANNET_EACH_PART out.part[i] = hn::LoadU(IntTag(), from + i * kLanes);
-  return out;
-}
-
-HWY_INLINE void JoinPlanes(const int8_t* x, int32_t* q) {
-  for (int k = 0; k < kQuantBlock; ++k) q[k] = kHighUnit * x[k] + x[kQuantBlock + k];
-}
-
-template <int R, int H>
-HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t* neg128, I32x16 (&sum)[R][H]) {
-  for (int r = 0; r < R; ++r) {
-    int32_t q[kQuantBlock];
-    JoinPlanes(x + kPlaneBytes * r, q);
-    int32_t total[16];
-    for (int n = 0; n < 16; ++n) total[n] = neg128[r];
-    for (int g = 0; g < 8; ++g) {
-      for (int n = 0; n < 16; ++n) {
-        for (int i = 0; i < 4; ++i) total[n] += std::to_integer<int32_t>(w[64 * g + 4 * n + i]) * q[4 * g + i];
-      }
-    }
-    sum[r][0] = LoadInts(total);
-  }
-}
-
-template <int R, int H>
-HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
-  for (int r = 0; r < R; ++r) {
-    int32_t q[kQuantBlock];
-    JoinPlanes(x + kPlaneBytes * r, q);
-    int32_t total[16];
-    for (int p = 0; p < kParts; ++p) hn::StoreU(sum[r][0].part[p], IntTag(), total + p * kLanes);
-    for (int g = 0; g < 4; ++g) {
-      for (int n = 0; n < 16; ++n) {
-        for (int i = 0; i < 4; ++i) {
-          const int32_t byte = std::to_integer<int32_t>(w[64 * g + 4 * n + i]);
-          total[n] += (byte & 15) * q[4 * g + i] + (byte >> 4) * q[16 + 4 * g + i];
-        }
-      }
-    }
-    sum[r][0] = LoadInts(total);
-  }
-}
-
-#endif
 
 // Rows [offset, offset + R) of a tile of `rows` quantized rows, with H halves of the weight tile from half `half`.
 template <TileKind kKind, int R, int H>
-HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t blocks, const int half,
+HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, const int half,
                            const int offset, const int rows, float* sums) {
   sums += offset * kTileRows + half * 16;
+  x += first * rows * kQuantizedBytes;
   F32x16 total[R][H];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
     for (int h = 0; h < H; ++h) total[r][h] = Load(sums + r * kTileRows + 16 * h);
   }
-  for (int64_t b = 0; b < blocks; ++b, x += rows * kQuantizedBytes, weights += BlockBytes(kKind)) {
-    const auto* scales = reinterpret_cast<const hwy::float16_t*>(weights) + half * 16;
-    const std::byte* quants = weights + ScaleBytes(kKind) + half * HalfQuantBytes(kKind);
+  for (int64_t b = first; b < last; ++b, x += rows * kQuantizedBytes) {
+    const std::byte* block = weights + BlockOffset(kKind, b) + (IsK(kKind) ? kHeaderOfK : 0);
+    const std::byte* quants = block + ScaleBytes(kKind) + half * HalfQuantBytes(kKind);
     const int8_t* values = reinterpret_cast<const int8_t*>(x) + offset * kPlaneBytes;
     const float* scale_x = reinterpret_cast<const float*>(x + rows * kPlaneBytes) + offset;
     const float* sum_x = scale_x + rows;
-    const int32_t* neg8 = reinterpret_cast<const int32_t*>(sum_x + rows);
-    const int32_t* neg128 = neg8 + rows;
+    const int32_t* sum_q = reinterpret_cast<const int32_t*>(sum_x + rows);
     if (half == 0) {
-      for (int64_t line = 0; line < BlockBytes(kKind); line += 64) __builtin_prefetch(weights + kPrefetchBytes + line);
+      for (int64_t line = 0; line < BlockBytes(kKind); line += 64) __builtin_prefetch(block + kPrefetchBytes + line);
     }
+    int32_t sums_x[R];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) sums_x[r] = sum_q[r];
     I32x16 sum[R][H];
-    if constexpr (kKind == TileKind::kQ8) {
-      DotQ8<R, H>(quants, values, neg128, sum);
+    if constexpr (kKind == TileKind::kQ6K) {
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) sums_x[r] = sum_q[rows + r];
+      DotQ8<0, 4, R, H>(quants, values, sums_x, sum);
+#pragma GCC unroll 2
+      for (int h = 0; h < H; ++h) {
+        const F32x16 scale_w = ScaleOf<kKind>(weights, block, b, half + h);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+          total[r][h] = MulAdd(ToFloat(sum[r][h]), Mul(scale_w, Broadcast(scale_x[r])), total[r][h]);
+        }
+      }
+      block += 32;  // the scales of the second half
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) sums_x[r] = sum_q[r] - sum_q[rows + r];
+      DotQ8<4, 8, R, H>(quants, values, sums_x, sum);
+    } else if constexpr (HasBytes(kKind)) {
+      DotQ8<0, 8, R, H>(quants, values, sums_x, sum);
     } else {
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
-        for (int h = 0; h < H; ++h) sum[r][h] = BroadcastInt(kKind == TileKind::kQ4Offset ? neg8[r] : 0);
+        for (int h = 0; h < H; ++h) sum[r][h] = BroadcastInt(kKind == TileKind::kQ4Offset ? -8 * sums_x[r] : 0);
       }
       if constexpr (kKind == TileKind::kQ4Zero) {
 #pragma GCC unroll 2
         for (int h = 0; h < H; ++h) {
-          const I32x16 zero = LoadUnsigned(weights + 64 + 16 * (half + h));
+          const I32x16 zero = LoadUnsigned(block + 64 + 16 * (half + h));
 #pragma GCC unroll 8
-          for (int r = 0; r < R; ++r) sum[r][h] = MulInts(zero, BroadcastInt(neg8[r] / 8));
+          for (int r = 0; r < R; ++r) sum[r][h] = MulInts(zero, BroadcastInt(-sums_x[r]));
         }
       }
       DotQ4<R, H>(quants, values, sum);
     }
 #pragma GCC unroll 2
     for (int h = 0; h < H; ++h) {
-      const F32x16 scale_w = Load(scales + 16 * h);
+      const F32x16 scale_w = ScaleOf<kKind>(weights, block, b, half + h);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
         total[r][h] = MulAdd(ToFloat(sum[r][h]), Mul(scale_w, Broadcast(scale_x[r])), total[r][h]);
       }
-      if constexpr (kKind == TileKind::kQ4Min) {
-        const F32x16 min_w = Load(scales + 32 + 16 * h);
+      if constexpr (kKind == TileKind::kQ4Min || kKind == TileKind::kQ8Min) {
+        const F32x16 min_w = Load(reinterpret_cast<const hwy::float16_t*>(block) + 32 + 16 * (half + h));
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) total[r][h] = MulAdd(min_w, Broadcast(sum_x[r]), total[r][h]);
+      }
+      if constexpr (kKind == TileKind::kQ4K || kKind == TileKind::kQ5K) {
+        const std::byte* header = weights + BlockOffset(kKind, FirstOfK(b));
+        const F32x16 dmin = Load(reinterpret_cast<const hwy::float16_t*>(header) + 32 + 16 * (half + h));
+        const F32x16 min_w = Mul(dmin, ToFloat(LoadUnsigned(block + 32 + 16 * (half + h))));
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) total[r][h] = NegMulAdd(min_w, Broadcast(sum_x[r]), total[r][h]);
       }
     }
   }
@@ -341,20 +106,18 @@ HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t
 
 template <TileKind kKind>
 void TileOfKind(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows, float* sums) {
-  weights += first * BlockBytes(kKind);
-  x += first * rows * kQuantizedBytes;
   for (int offset = 0; offset < rows; offset += kMaxRows) {
     const int left = rows - offset;
-    const int step = left == 1 ? kHalvesOfOneRow : kHalves;
+    const int step = left <= 2 ? kHalvesOfFew : kHalves;
     for (int half = 0; half < 2; half += step) {
       if (left >= 4) {
-        TileRows<kKind, 4, kHalves>(weights, x, last - first, half, offset, rows, sums);
+        TileRows<kKind, 4, kHalves>(weights, x, first, last, half, offset, rows, sums);
       } else if (left == 3) {
-        TileRows<kKind, 3, kHalves>(weights, x, last - first, half, offset, rows, sums);
+        TileRows<kKind, 3, kHalves>(weights, x, first, last, half, offset, rows, sums);
       } else if (left == 2) {
-        TileRows<kKind, 2, kHalves>(weights, x, last - first, half, offset, rows, sums);
+        TileRows<kKind, 2, kHalvesOfFew>(weights, x, first, last, half, offset, rows, sums);
       } else {
-        TileRows<kKind, 1, kHalvesOfOneRow>(weights, x, last - first, half, offset, rows, sums);
+        TileRows<kKind, 1, kHalvesOfFew>(weights, x, first, last, half, offset, rows, sums);
       }
     }
   }
@@ -363,6 +126,10 @@ void TileOfKind(const std::byte* weights, const std::byte* x, int64_t first, int
 void Tile(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
           float* sums) {
   if (kind == TileKind::kQ8) return TileOfKind<TileKind::kQ8>(weights, x, first, last, rows, sums);
+  if (kind == TileKind::kQ8Min) return TileOfKind<TileKind::kQ8Min>(weights, x, first, last, rows, sums);
+  if (kind == TileKind::kQ5K) return TileOfKind<TileKind::kQ5K>(weights, x, first, last, rows, sums);
+  if (kind == TileKind::kQ6K) return TileOfKind<TileKind::kQ6K>(weights, x, first, last, rows, sums);
+  if (kind == TileKind::kQ4K) return TileOfKind<TileKind::kQ4K>(weights, x, first, last, rows, sums);
   if (kind == TileKind::kQ4Offset) return TileOfKind<TileKind::kQ4Offset>(weights, x, first, last, rows, sums);
   if (kind == TileKind::kQ4Zero) return TileOfKind<TileKind::kQ4Zero>(weights, x, first, last, rows, sums);
   return TileOfKind<TileKind::kQ4Min>(weights, x, first, last, rows, sums);

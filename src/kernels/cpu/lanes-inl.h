@@ -58,24 +58,37 @@ HWY_INLINE I32x16 MulInts(const I32x16& a, const I32x16& b) {
   GANNET_EACH_PART out.part[i] = hn::Mul(a.part[i], b.part[i]);
   return out;
 }
-HWY_INLINE F32x16 Load(const float* from) {
-  F32x16 out;
-  GANNET_EACH_PART out.part[i] = hn::LoadU(FloatTag(), from + i * kLanes);
-  return out;
+// Lanes [part * kLanes, (part + 1) * kLanes) of the sixteen at `from`, as fp32.
+HWY_INLINE FloatVec LoadPart(const float* from, int part) { return hn::LoadU(FloatTag(), from + part * kLanes); }
+HWY_INLINE FloatVec LoadPart(const hwy::float16_t* from, int part) {
+  return hn::PromoteTo(FloatTag(), hn::LoadU(hn::Rebind<hwy::float16_t, FloatTag>(), from + part * kLanes));
 }
-HWY_INLINE F32x16 Load(const hwy::float16_t* from) {
-  F32x16 out;
-  const hn::Rebind<hwy::float16_t, FloatTag> half;
-  GANNET_EACH_PART out.part[i] = hn::PromoteTo(FloatTag(), hn::LoadU(half, from + i * kLanes));
-  return out;
-}
-HWY_INLINE F32x16 Load(const hwy::bfloat16_t* from) {
-  F32x16 out;
+HWY_INLINE FloatVec LoadPart(const hwy::bfloat16_t* from, int part) {
   const hn::Rebind<uint16_t, IntTag> half;
-  GANNET_EACH_PART {
-    const auto bits = hn::LoadU(half, reinterpret_cast<const uint16_t*>(from) + i * kLanes);
-    out.part[i] = hn::BitCast(FloatTag(), hn::ShiftLeft<16>(hn::PromoteTo(IntTag(), bits)));
-  }
+  const auto bits = hn::LoadU(half, reinterpret_cast<const uint16_t*>(from) + part * kLanes);
+  return hn::BitCast(FloatTag(), hn::ShiftLeft<16>(hn::PromoteTo(IntTag(), bits)));
+}
+HWY_INLINE FloatVec LoadPart(const int8_t* from, int part) {
+  const hn::Rebind<int8_t, IntTag> bytes;
+  return hn::ConvertTo(FloatTag(), hn::PromoteTo(IntTag(), hn::LoadU(bytes, from + part * kLanes)));
+}
+// An FP8 code as its value / 256, whose bits are those of the code in other places; NaN is not one here.
+struct E4M3 {
+  uint8_t bits;
+};
+HWY_INLINE FloatVec LoadPart(const E4M3* from, int part) {
+  const hn::Rebind<uint8_t, FloatTag> bytes;
+  const hn::Rebind<uint16_t, FloatTag> words;
+  const hn::Rebind<hwy::float16_t, FloatTag> halves;
+  const auto code = hn::PromoteTo(words, hn::LoadU(bytes, reinterpret_cast<const uint8_t*>(from) + part * kLanes));
+  const auto bits = hn::Or(hn::And(hn::ShiftLeft<7>(code), hn::Set(words, 0x3f80)),
+                           hn::And(hn::ShiftLeft<8>(code), hn::Set(words, 0x8000)));
+  return hn::PromoteTo(FloatTag(), hn::BitCast(halves, bits));
+}
+template <typename T>
+HWY_INLINE F32x16 Load(const T* from) {
+  F32x16 out;
+  GANNET_EACH_PART out.part[i] = LoadPart(from, i);
   return out;
 }
 HWY_INLINE void Store(const F32x16& v, float* to) {
@@ -124,14 +137,24 @@ HWY_INLINE F32x16 ToFloat(const I32x16& a) {
   return out;
 }
 
+template <class Tag>
+HWY_INLINE float SumOfHalves(Tag, hn::Vec<Tag> v) {
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (hn::MaxLanes(Tag()) > 1) {
+    const hn::Half<Tag> half;
+    return SumOfHalves(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+  }
+#endif
+  return hn::GetLane(v);
+}
 // Lane i with i + 8, then + 4, + 2, + 1: one order on every instruction set.
 HWY_INLINE float SumOfLanes(const F32x16& v) {
-  alignas(64) float lanes[16];
-  Store(v, lanes);
-  for (int width = 8; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  FloatVec sums[kParts];
+  GANNET_EACH_PART sums[i] = v.part[i];
+  for (int width = kParts / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) sums[i] = hn::Add(sums[i], sums[i + width]);
   }
-  return lanes[0];
+  return SumOfHalves(FloatTag(), sums[0]);
 }
 HWY_INLINE float MaxOfLanes(const F32x16& v) {
   FloatVec most = v.part[0];

@@ -164,7 +164,7 @@ void RunPart(const Part& part, const Rows& x, int64_t first_row_tile, int64_t ro
         } else if (weight.int8()) {
           int8.tile(weight.kind(), data, x.quantized_tile(row_tile), first, last, x.rows_in(row_tile), to);
         } else {
-          floats.tile(weight.kind(), data, x.float_tile(row_tile), first, last, x.rows_in(row_tile), to);
+          floats.tile(weight.kind(), data, x.float_tile(row_tile), first, last, x.k, x.rows_in(row_tile), to);
         }
       }
       if (last == steps) break;

@@ -1,4 +1,5 @@
-// Products of fp32 rows with tiles of fp32, fp16 and bf16 weights: out = fma(w[k], x[k], out) for k in order.
+// Products of fp32 rows with tiles of fp32, fp16, bf16 and bytes with a scale of each k: out = fma(w[k], x[k], out) for
+// k in order.
 #include <cstddef>
 #include <cstdint>
 
@@ -26,9 +27,9 @@ constexpr int kMaxRows = 4;
 #endif
 constexpr int64_t kPrefetchBytes = 2048;
 
-// H halves of 16 weight rows of the tile, R rows of x out of `rows`.
+// H halves of 16 weight rows of the tile, R rows of x out of `rows`; `scales` of bytes alone.
 template <typename T, int R, int H>
-HWY_NOINLINE void Rows(const T* weights, int64_t k, const float* x, int rows, float* sums) {
+HWY_NOINLINE void Rows(const T* weights, const float* scales, int64_t k, const float* x, int rows, float* sums) {
   F32x16 total[R][H];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
@@ -46,7 +47,7 @@ HWY_NOINLINE void Rows(const T* weights, int64_t k, const float* x, int rows, fl
     for (int h = 0; h < H; ++h) w[h] = Load(weights + 16 * h);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      const F32x16 factor = Broadcast(x[r]);
+      const F32x16 factor = Broadcast(sizeof(T) == 1 ? x[r] * scales[i] : x[r]);
 #pragma GCC unroll 2
       for (int h = 0; h < H; ++h) total[r][h] = MulAdd(w[h], factor, total[r][h]);
     }
@@ -59,17 +60,19 @@ HWY_NOINLINE void Rows(const T* weights, int64_t k, const float* x, int rows, fl
 }
 
 template <typename T, int R>
-void Pass(const T* weights, int64_t k, const float* x, int rows, float* sums) {
+void Pass(const T* weights, const float* scales, int64_t k, const float* x, int rows, float* sums) {
   if constexpr (R <= 2 || kLanes == 16) {
-    Rows<T, R, 2>(weights, k, x, rows, sums);
+    Rows<T, R, 2>(weights, scales, k, x, rows, sums);
   } else {  // 16 registers hold R x 16 sums
-    Rows<T, R, 1>(weights, k, x, rows, sums);
-    Rows<T, R, 1>(weights + 16, k, x, rows, sums + 16);
+    Rows<T, R, 1>(weights, scales, k, x, rows, sums);
+    Rows<T, R, 1>(weights + 16, scales, k, x, rows, sums + 16);
   }
 }
 
 template <typename T>
-void TileOf(const std::byte* data, const float* x, int64_t first, int64_t last, int rows, float* sums) {
+void TileOf(const std::byte* data, const float* scales, const float* x, int64_t first, int64_t last, int rows,
+            float* sums) {
+  scales += first;
   const T* weights = reinterpret_cast<const T*>(data) + first * kTileRows;
   const int64_t k = last - first;
   x += first * rows;
@@ -77,39 +80,43 @@ void TileOf(const std::byte* data, const float* x, int64_t first, int64_t last, 
     float* to = sums + offset * kTileRows;
     switch (rows - offset < kMaxRows ? rows - offset : kMaxRows) {
       case 1:
-        Pass<T, 1>(weights, k, x + offset, rows, to);
+        Pass<T, 1>(weights, scales, k, x + offset, rows, to);
         break;
       case 2:
-        Pass<T, 2>(weights, k, x + offset, rows, to);
+        Pass<T, 2>(weights, scales, k, x + offset, rows, to);
         break;
       case 3:
-        Pass<T, 3>(weights, k, x + offset, rows, to);
+        Pass<T, 3>(weights, scales, k, x + offset, rows, to);
         break;
       case 4:
-        Pass<T, 4>(weights, k, x + offset, rows, to);
+        Pass<T, 4>(weights, scales, k, x + offset, rows, to);
         break;
 #if HWY_TARGET == HWY_AVX3
       case 5:
-        Pass<T, 5>(weights, k, x + offset, rows, to);
+        Pass<T, 5>(weights, scales, k, x + offset, rows, to);
         break;
       case 6:
-        Pass<T, 6>(weights, k, x + offset, rows, to);
+        Pass<T, 6>(weights, scales, k, x + offset, rows, to);
         break;
       case 7:
-        Pass<T, 7>(weights, k, x + offset, rows, to);
+        Pass<T, 7>(weights, scales, k, x + offset, rows, to);
         break;
       case 8:
-        Pass<T, 8>(weights, k, x + offset, rows, to);
+        Pass<T, 8>(weights, scales, k, x + offset, rows, to);
         break;
 #endif
     }
   }
 }
 
-void Tile(TileKind kind, const std::byte* weights, const float* x, int64_t first, int64_t last, int rows, float* sums) {
-  if (kind == TileKind::kF32) return TileOf<float>(weights, x, first, last, rows, sums);
-  if (kind == TileKind::kF16) return TileOf<hwy::float16_t>(weights, x, first, last, rows, sums);
-  return TileOf<hwy::bfloat16_t>(weights, x, first, last, rows, sums);
+void Tile(TileKind kind, const std::byte* weights, const float* x, int64_t first, int64_t last, int64_t k, int rows,
+          float* sums) {
+  const float* scales = reinterpret_cast<const float*>(weights);
+  if (kind == TileKind::kF32) return TileOf<float>(weights, scales, x, first, last, rows, sums);
+  if (kind == TileKind::kF16) return TileOf<hwy::float16_t>(weights, scales, x, first, last, rows, sums);
+  if (kind == TileKind::kBF16) return TileOf<hwy::bfloat16_t>(weights, scales, x, first, last, rows, sums);
+  if (kind == TileKind::kI8) return TileOf<int8_t>(weights + k * 4, scales, x, first, last, rows, sums);
+  TileOf<E4M3>(weights + k * 4, scales, x, first, last, rows, sums);
 }
 
 }  // namespace

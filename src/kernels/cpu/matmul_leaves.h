@@ -3,13 +3,16 @@
 // Order of additions. Quantized weights: for each 32-block b of K in order, with i = sum q_w q_x the block's exact
 // int32,
 //   out = fma(float(i), scale_w * scale_x, out);   with minima also   out = fma(min_w, scale_x * sum q_x, out).
+// K-quants (kQ4K, kQ5K, kQ6K): scale_w = d * scale and min_w = -dmin * minimum, exact in fp32; a block of kQ6K is two
+// halves of 16 with a scale and a sum i each.
 // Zero points and the 8 of kQ4Offset are part of i = sum (q_w - zero) q_x.
 // A weight whose rows have one scale each (INT8) has blocks of scale 1, and its finished sum is multiplied once.
 // 4-bit floats (MXFP4) have activations of one plane, i = sum (2 w + 12) q_x - 12 sum q_x, and
 //   out = fma(float(i), scale_w * (scale_x / 2), out).
 // float(i) is exact for 4-bit weights (|i| <= 15 * 32258 * 32 < 2^24) and is rounded once, to nearest, for 8-bit ones
 // (|i| <= 128 * 32258 * 32 < 2^27).
-// Float weights: out = fma(w[k], x[k], out) for k in order. Every instruction set does the same, to the bit.
+// Float weights: out = fma(w[k], x[k], out) for k in order; int8 and e4m3 ones whose scale s changes with k (kI8,
+// kE4M3) the same with w = q_w and fp32 s[k] * x[k] in place of x[k]. Every instruction set does the same, to the bit.
 #pragma once
 
 #include <cstddef>
@@ -24,19 +27,39 @@ inline constexpr int kQuantBlock = 32;  // values along K that share a scale
 // A tile of 32 quantized weight rows is a run of 32-blocks along K, each f16 scale[32], then, with minima (kQ4Min), f16
 // min[32], with zero points (kQ4Zero) u8 zero[32] and 32 bytes of nothing, then the quants of rows 0..15 and those of
 // rows 16..31:
-//   kQ8:     [8 groups of 4 k][16 rows][4 k] of value + 128
+//   kQ8..:   [8 groups of 4 k][16 rows][4 k] of value + 128
 //   kQ4..:   [4 groups][16 rows][4 k]: low nibble k = 4 g + i, high nibble k = 16 + 4 g + i
+// K-quants (kQ4K, kQ5K, kQ6K): before every eighth block f16 d[32] and f16 dmin[32] (or 64 bytes of nothing); in place
+// of a block's f16 scales u8 scale[32] and u8 minimum[32], or those of kQ6K, s8 scale[32] of each half.
 // 4-bit floats (kFp4) lie in pairs of blocks, so that quants start at cache lines: E8M0 scale[32] of the first and of
 // the second block, then the quants of each, laid out as those of kQ4; an odd last block has a partner of zeros. A tile
-// of float weights is [K][32 rows].
-enum class TileKind : uint8_t { kQ8, kQ4Offset, kQ4Min, kQ4Zero, kFp4, kF32, kF16, kBF16 };
+// of float weights is [K][32 rows], one of kI8 or kE4M3 fp32 scale[K] (of kE4M3 times 2^8) before a byte each [K][32
+// rows].
+// clang-format off
+enum class TileKind : uint8_t {
+  kQ8, kQ8Min, kQ5K, kQ6K, kQ4Offset, kQ4Min, kQ4Zero, kQ4K, kFp4,  // integers
+  kF32, kF16, kBF16, kI8, kE4M3                                     // floats
+};
+// clang-format on
+constexpr bool HasScaleOfEachK(TileKind kind) { return kind >= TileKind::kI8; }
+inline constexpr float kE4M3Unit = 256;  // the bits of a code in the places of binary16's are its value / 256
+
 inline constexpr int64_t kFp4PairBytes = 64 + 2 * 512;
 
-constexpr int64_t ScaleBytes(TileKind kind) {
-  return kind == TileKind::kQ4Min || kind == TileKind::kQ4Zero ? 128 : 64;
-}  // of a block
-constexpr int64_t HalfQuantBytes(TileKind kind) { return kind == TileKind::kQ8 ? 512 : 256; }  // of 16 rows
+constexpr bool IsK(TileKind kind) { return kind == TileKind::kQ4K || kind == TileKind::kQ5K || kind == TileKind::kQ6K; }
+constexpr bool HasBytes(TileKind kind) { return kind <= TileKind::kQ6K; }  // a quant is a byte, not a nibble
+constexpr int64_t ScaleBytes(TileKind kind) {                              // of a block
+  return kind == TileKind::kQ4Min || kind == TileKind::kQ4Zero || kind == TileKind::kQ8Min ? 128 : 64;
+}
+constexpr int64_t HalfQuantBytes(TileKind kind) { return HasBytes(kind) ? 512 : 256; }  // of 16 rows
 constexpr int64_t BlockBytes(TileKind kind) { return ScaleBytes(kind) + 2 * HalfQuantBytes(kind); }
+inline constexpr int64_t kBlocksOfK = 8;
+inline constexpr int64_t kHeaderOfK = 128;
+// Where block `b` of a tile is; of `b` blocks, how long the tile is.
+constexpr int64_t BlockOffset(TileKind kind, int64_t b) {
+  return b * BlockBytes(kind) + (IsK(kind) ? b / kBlocksOfK * kHeaderOfK : 0);
+}
+constexpr int64_t FirstOfK(int64_t b) { return b / kBlocksOfK * kBlocksOfK; }
 
 // Activations are integers q in [-32258, 32258] times the scale of their block, about 15 bits and a sign, as two int8
 // planes: q = 254 * high + low, both in [-127, 127], so that a dot product is 254 * dot(w, high) + dot(w, low).
@@ -48,7 +71,7 @@ inline constexpr int kHighUnit = 254;
 inline constexpr int kMostQuantized = 127 * kHighUnit;
 
 // Rows of x quantized, `rows` <= kRowTile of them together. Per block of 32: int8 [rows][high 32, low 32], then [rows]
-// each of fp32 scale, fp32 scale * sum q, int32 -8 * sum q, int32 -128 * sum q.
+// each of fp32 scale, fp32 scale * sum q, int32 sum q, int32 sum q of the first 16.
 inline constexpr int64_t kPlaneBytes = 2 * kQuantBlock;       // per row and block
 inline constexpr int64_t kQuantizedBytes = kPlaneBytes + 16;  // per row and block
 // Of one plane: int8 [rows][32], then [rows] each of fp32 scale / 2 and int32 -12 * sum q.
@@ -59,7 +82,7 @@ struct Int8Leaves {
   // Quantizes row `row` of a tile of `rows` rows at `tile`. scale = max|x| / 32258; a block with a value that is not
   // finite gets a NaN scale; max|x| < 2^-100 counts as zero.
   void (*quantize_row)(const float* x, int64_t blocks, int row, int rows, std::byte* tile);
-  // sums[rows][kTileRows] += products over blocks [first, last) of a tile of kind kQ8, kQ4Offset or kQ4Min; `weights`
+  // sums[rows][kTileRows] += products over blocks [first, last) of a tile of any integer kind but kFp4; `weights`
   // and `x` are those of block 0.
   void (*tile)(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
                float* sums);
@@ -69,9 +92,9 @@ struct Int8Leaves {
 };
 
 struct FloatLeaves {
-  // sums[rows][kTileRows] += products of x [K][rows] with a tile of kind kF32, kF16 or kBF16 over k in [first, last).
-  void (*tile)(TileKind kind, const std::byte* weights, const float* x, int64_t first, int64_t last, int rows,
-               float* sums);
+  // sums[rows][kTileRows] += products of x [K][rows] with a tile of a float kind over k in [first, last) of `k`.
+  void (*tile)(TileKind kind, const std::byte* weights, const float* x, int64_t first, int64_t last, int64_t k,
+               int rows, float* sums);
 };
 
 }  // namespace gannet

@@ -6,107 +6,17 @@
 #include <cctype>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <thread>
 
 #include "base/dtype.h"
+#include "base/mapped_file.h"
 #include "base/result.h"
 #include "kernels/cpu/arena.h"
+#include "kernels/cpu/pack_blocks-inl.h"
 
 namespace gannet {
 namespace {
-
-struct Choice {
-  TileKind kind;
-  bool plain;
-};
-
-// Whole blocks of 32 with a power of two each, and nothing else.
-bool IsMx(const Weight& weight) {
-  const Scales& scales = *weight.scales;
-  return scales.type == ScaleType::kE8M0 && scales.group_rows == 1 && scales.group_cols == kQuantBlock &&
-         scales.col_step == 1 && scales.factor == 1 && weight.cols % kQuantBlock == 0 &&
-         weight.first_col % kQuantBlock == 0;
-}
-
-// Bytes of a float scale; 0 of the other types.
-int64_t SizeOf(ScaleType type) {
-  return type == ScaleType::kF32 ? 4 : type == ScaleType::kF16 || type == ScaleType::kBF16 ? 2 : 0;
-}
-
-// Row and column of the whole matrix.
-float ScaleAt(const Scales& scales, int64_t row, int64_t column) {
-  const int64_t at = row / scales.group_rows * scales.row_step + column / scales.group_cols * scales.col_step;
-  const std::byte* from = scales.data + SizeOf(scales.type) * at;
-  uint16_t half;
-  float whole;
-  if (scales.type == ScaleType::kF32) {
-    std::memcpy(&whole, from, 4);
-    return whole;
-  }
-  std::memcpy(&half, from, 2);
-  return scales.type == ScaleType::kF16 ? F16ToFloat(half) : BF16ToFloat(half);
-}
-
-// Whole blocks of 32, and one scale for a row.
-bool HasRowScales(const Weight& weight) {
-  const Scales& scales = *weight.scales;
-  return SizeOf(scales.type) != 0 && scales.factor == 1 && weight.first_col + weight.cols <= scales.group_cols &&
-         weight.cols % kQuantBlock == 0 && weight.first_col == 0;
-}
-
-// Whole blocks of 32 columns in order, with scales that binary16 holds.
-bool HasGroupScales(const Weight& weight) {
-  const Scales& scales = *weight.scales;
-  if (SizeOf(scales.type) == 0 || scales.factor != 1 || scales.group_of || scales.group_cols % kQuantBlock != 0 ||
-      weight.cols % kQuantBlock != 0 || weight.first_col % kQuantBlock != 0) {
-    return false;
-  }
-  if (scales.type == ScaleType::kF16) return true;
-  for (int64_t r = 0; r < weight.rows; ++r) {
-    for (int64_t c = 0; c < weight.cols; c += kQuantBlock) {
-      const float scale = ScaleAt(scales, weight.first_row + r * weight.row_stride, weight.first_col + c);
-      if (F16ToFloat(FloatToF16(scale)) != scale) return false;
-    }
-  }
-  return true;
-}
-
-Choice ChooseFor(const Weight& weight) {
-  switch (weight.storage) {
-    case Storage::kF32:
-      return {TileKind::kF32, false};
-    case Storage::kF16:
-      return {TileKind::kF16, false};
-    case Storage::kBF16:
-      return {TileKind::kBF16, false};
-    case Storage::kQ8_0:
-      return {TileKind::kQ8, false};
-    case Storage::kQ4_0:
-      return {TileKind::kQ4Offset, false};
-    case Storage::kMxfp4:
-      return {TileKind::kFp4, false};
-    case Storage::kE2M1:
-      return IsMx(weight) ? Choice{TileKind::kFp4, false} : Choice{TileKind::kF32, true};
-    case Storage::kI8:
-      return HasRowScales(weight) ? Choice{TileKind::kQ8, false} : Choice{TileKind::kF32, true};
-    case Storage::kU4:
-    case Storage::kAwq4:
-    case Storage::kGptq4:
-      return HasGroupScales(weight) ? Choice{TileKind::kQ4Zero, false} : Choice{TileKind::kF32, true};
-    case Storage::kQ4_1:
-      return {TileKind::kQ4Min, false};
-    case Storage::kQ5_0:
-    case Storage::kQ5_1:
-    case Storage::kQ4_K:
-    case Storage::kQ5_K:
-    case Storage::kQ6_K:
-    case Storage::kE4M3:
-    case Storage::kU8:
-    case Storage::kGptq8:
-      return {TileKind::kF32, true};
-  }
-  GANNET_ASSERT(false, "a weight has a known storage");
-  return {};
-}
 
 std::string Lower(std::string_view text) {
   std::string out(text);
@@ -114,105 +24,138 @@ std::string Lower(std::string_view text) {
   return out;
 }
 
+// The four bytes of a word, each with a zero above it.
+inline uint64_t Spread(uint64_t word) {
+  word = (word | word << 16) & 0x0000ffff0000ffff;
+  return (word | word << 8) & 0x00ff00ff00ff00ff;
+}
+
+// Codes of a block of 32, two neighbours in a byte, as codes i and i + 16 in byte i.
+inline void PairHalves(const std::byte* from, std::byte* to) {
+  constexpr uint64_t kLow = 0x0f0f0f0f0f0f0f0f;
+  uint64_t half[2];
+  std::memcpy(half, from, 16);
+  const uint64_t even = (half[0] & kLow) | (half[1] & kLow) << 4;
+  const uint64_t odd = (half[0] >> 4 & kLow) | (half[1] & ~kLow);
+  const uint64_t codes[2] = {Spread(even & 0xffffffff) | Spread(odd & 0xffffffff) << 8,
+                             Spread(even >> 32) | Spread(odd >> 32) << 8};
+  std::memcpy(to, codes, 16);
+}
+
 }  // namespace
 
-PackedTiles::PackedTiles(const Weight& weight, TileKind kind, bool plain, const char* table)
-    : PackedMatrix(weight.rows, weight.cols), weight_(weight), kind_(kind), plain_(plain) {
+PackedTiles::PackedTiles(const Weight& weight, const TileChoice& choice, const char* table)
+    : PackedMatrix(choice.turned ? weight.cols : weight.rows, choice.turned ? weight.rows : weight.cols),
+      weight_(weight),
+      kind_(choice.kind),
+      plain_(choice.plain),
+      turned_(choice.turned) {
   const std::string storage = Lower(InfoOf(weight.storage).name);
-  if (plain) {
+  if (plain_) {
     GANNET_ASSERT(weight.dequantize_row != nullptr, "a weight has a row dequantizer");
     kernel_ = fmt::format("{} dequantized x fp32 {} (plain)", storage, table);
     return;
   }
-  kernel_ = fmt::format("{} x {} {}", storage, int8() ? "int8" : "fp32", table);
+  kernel_ = fmt::format("{}{} x {} {}", storage, turned_ ? " transposed" : "", int8() ? "int8" : "fp32", table);
   if (int8()) {
     GANNET_ASSERT(cols() % kQuantBlock == 0, "a quantized row holds whole blocks");
     const int64_t blocks = cols() / kQuantBlock;
-    tile_bytes_ = kind == TileKind::kFp4 ? (blocks + 1) / 2 * kFp4PairBytes : blocks * BlockBytes(kind);
+    tile_bytes_ = kind_ == TileKind::kFp4 ? (blocks + 1) / 2 * kFp4PairBytes : BlockOffset(kind_, blocks);
+  } else if (HasScaleOfEachK(kind_)) {
+    tile_bytes_ = cols() * (4 + kTileRows);
   } else {
-    tile_bytes_ = cols() * kTileRows * (kind == TileKind::kF32 ? 4 : 2);
+    tile_bytes_ = cols() * kTileRows * (kind_ == TileKind::kF32 ? 4 : 2);
   }
   data_ = AllocatePacked(tiles() * tile_bytes_);
-  if (weight.storage == Storage::kI8) row_scales_.resize(static_cast<size_t>(tiles() * kTileRows));
+  states_ = std::make_unique<std::atomic<State>[]>(static_cast<size_t>(tiles()));
+  unpacked_ = tiles();
+  if (choice.row_scales) row_scales_.resize(static_cast<size_t>(tiles() * kTileRows));
 }
 
-void PackedTiles::PackTile(int64_t index) {
+void PackedTiles::PackOnce(int64_t index) const {
+  std::atomic<State>& state = states_[static_cast<size_t>(index)];
+  State expected = State::kUntouched;
+  if (!state.compare_exchange_strong(expected, State::kBeingPacked)) {
+    while (state.load(std::memory_order_acquire) != State::kPacked) std::this_thread::yield();
+    return;
+  }
+  PackTile(index);
+  state.store(State::kPacked, std::memory_order_release);
+  if (unpacked_.fetch_sub(1) == 1 && weight_.mapped && weight_.dense()) {
+    MappedFile::Release({weight_.data, static_cast<size_t>(weight_.bytes())});
+  }
+}
+
+void PackedTiles::Settle(ThreadPool& pool) {
+  if (!plain_) pool.ParallelFor(tiles(), [&](int64_t index, int) { tile(index); });
+}
+
+void PackedTiles::PackTile(int64_t index) const {
+  if (HasScaleOfEachK(kind_)) return PackScaledTile(index);
   if (kind_ == TileKind::kFp4) return PackFp4Tile(index);
   if (kind_ == TileKind::kQ4Zero) return PackGroupsOfInt4(index);
+  if (IsK(kind_)) return PackKTile(index);
   if (weight_.storage == Storage::kI8) return PackRowsOfInt8(index);
+  if (weight_.storage == Storage::kQ5_0 || weight_.storage == Storage::kQ5_1) return PackFiveBitTile(index);
   int8() ? PackInt8Tile(index) : PackFloatTile(index);
 }
 
-void PackedTiles::PackFp4Tile(int64_t index) {
-  const int64_t blocks = cols() / kQuantBlock;
+void PackedTiles::PackFp4Tile(int64_t index) const {
   const bool ggml = weight_.storage == Storage::kMxfp4;  // scale and quants together; value j + 16 above value j
-  for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
+  ForEachBlock(index, [&](int64_t r, int64_t b) {
     const std::byte* from = weight_.row(index * kTileRows + r);
-    const std::byte* scales = nullptr;
-    if (!ggml) {
+    std::byte* pair = Place(index) + b / 2 * kFp4PairBytes;
+    std::byte* quants = pair + 64 + 512 * (b % 2) + r / 16 * 256 + 4 * (r % 16);
+    if (ggml) {
+      pair[32 * (b % 2) + r] = from[17 * b];
+      StoreWords(from + 17 * b + 1, 4, quants);
+    } else {
       const int64_t row = weight_.first_row + (index * kTileRows + r) * weight_.row_stride;
-      scales = weight_.scales->data + row * weight_.scales->row_step + weight_.first_col / kQuantBlock;
-    }
-    for (int64_t b = 0; b < blocks; ++b) {
-      std::byte* pair = tile(index) + b / 2 * kFp4PairBytes;
-      pair[32 * (b % 2) + r] = ggml ? from[17 * b] : scales[b];
+      pair[32 * (b % 2) + r] =
+          weight_.scales->data[row * weight_.scales->row_step + weight_.first_col / kQuantBlock + b];
       std::byte codes[kQuantBlock / 2];
-      if (ggml) {
-        std::memcpy(codes, from + 17 * b + 1, sizeof(codes));
-      } else {  // two neighbours in a byte
-        const std::byte* const pairs = from + 16 * b;
-        for (int i = 0; i < 16; ++i) {
-          const std::byte low = pairs[i / 2], high = pairs[8 + i / 2];
-          codes[i] = i % 2 == 0 ? (low & std::byte{15}) | high << 4 : low >> 4 | (high & std::byte{0xf0});
-        }
-      }
-      std::byte* quants = pair + 64 + 512 * (b % 2) + r / 16 * 256 + 4 * (r % 16);
-      for (int g = 0; g < 4; ++g) std::memcpy(quants + 64 * g, codes + 4 * g, 4);
+      PairHalves(from + 16 * b, codes);
+      StoreWords(codes, 4, quants);
     }
-  }
+  });
 }
 
-void PackedTiles::PackInt8Tile(int64_t index) {
-  const int64_t blocks = cols() / kQuantBlock;
+void PackedTiles::PackInt8Tile(int64_t index) const {
   const int64_t block_bytes = InfoOf(weight_.storage).block_bytes;
   const bool has_min = kind_ == TileKind::kQ4Min;
   const int64_t header = has_min ? 4 : 2;  // bytes of scale (and minimum) in the file
-  const int groups = kind_ == TileKind::kQ8 ? 8 : 4;
-  for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
-    const std::byte* from = weight_.row(index * kTileRows + r);
-    for (int64_t b = 0; b < blocks; ++b, from += block_bytes) {
-      std::byte* block = tile(index) + b * BlockBytes(kind_);
-      std::memcpy(block + 2 * r, from, 2);
-      if (has_min) std::memcpy(block + 64 + 2 * r, from + 2, 2);
-      std::byte* quants = block + ScaleBytes(kind_) + r / 16 * HalfQuantBytes(kind_) + 4 * (r % 16);
-      for (int g = 0; g < groups; ++g, quants += 64) {
-        std::memcpy(quants, from + header + 4 * g, 4);
-        if (kind_ != TileKind::kQ8) continue;
-        for (int i = 0; i < 4; ++i) quants[i] ^= std::byte{0x80};
-      }
+  ForEachBlock(index, [&](int64_t r, int64_t b) {
+    const std::byte* from = weight_.row(index * kTileRows + r) + b * block_bytes;
+    std::byte* block = Place(index) + b * BlockBytes(kind_);
+    std::memcpy(block + 2 * r, from, 2);
+    if (has_min) std::memcpy(block + 64 + 2 * r, from + 2, 2);
+    std::byte* quants = block + ScaleBytes(kind_) + r / 16 * HalfQuantBytes(kind_) + 4 * (r % 16);
+    if (kind_ == TileKind::kQ8) {
+      StoreWords(from + header, 8, quants, kSignBits);
+    } else {
+      StoreWords(from + header, 4, quants);
     }
-  }
+  });
 }
 
 // Blocks whose scale is 1; a row's own waits for the end of its sum.
-void PackedTiles::PackRowsOfInt8(int64_t index) {
+void PackedTiles::PackRowsOfInt8(int64_t index) const {
   constexpr uint16_t kOne = 0x3c00;
   for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
-    const std::byte* from = weight_.row(index * kTileRows + r);
     const int64_t row = weight_.first_row + (index * kTileRows + r) * weight_.row_stride;
-    row_scales_[static_cast<size_t>(index * kTileRows + r)] = ScaleAt(*weight_.scales, row, 0);
-    for (int64_t b = 0; b < cols() / kQuantBlock; ++b, from += kQuantBlock) {
-      std::byte* block = tile(index) + b * BlockBytes(kind_);
-      std::memcpy(block + 2 * r, &kOne, 2);
-      std::byte* quants = block + ScaleBytes(kind_) + r / 16 * HalfQuantBytes(kind_) + 4 * (r % 16);
-      for (int i = 0; i < kQuantBlock; ++i) quants[i / 4 * 64 + i % 4] = from[i] ^ std::byte{0x80};
-    }
+    row_scales_[static_cast<size_t>(index * kTileRows + r)] = ScaleAt(*weight_.scales, row, weight_.first_col);
   }
+  ForEachBlock(index, [&](int64_t r, int64_t b) {
+    std::byte* block = Place(index) + b * BlockBytes(kind_);
+    std::memcpy(block + 2 * r, &kOne, 2);
+    std::byte* quants = block + ScaleBytes(kind_) + r / 16 * HalfQuantBytes(kind_) + 4 * (r % 16);
+    StoreWords(weight_.row(index * kTileRows + r) + b * kQuantBlock, 8, quants, kSignBits);
+  });
 }
 
 // Every way of packing 4-bit integers alike, from what the row means: value / scale is a whole number again, and a
 // block's smallest one, at least -15 and at most 15 below its largest, becomes its zero point.
-void PackedTiles::PackGroupsOfInt4(int64_t index) {
+void PackedTiles::PackGroupsOfInt4(int64_t index) const {
   std::vector<float> values(static_cast<size_t>(cols()));
   for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
     const int64_t at = index * kTileRows + r;
@@ -227,7 +170,7 @@ void PackedTiles::PackGroupsOfInt4(int64_t index) {
         codes[i] = static_cast<int>(std::clamp(code, -15.0f, 15.0f));
         lowest = std::min(lowest, codes[i]);
       }
-      std::byte* block = tile(index) + b * BlockBytes(kind_);
+      std::byte* block = Place(index) + b * BlockBytes(kind_);
       const uint16_t half = FloatToF16(scale);
       std::memcpy(block + 2 * r, &half, 2);
       block[64 + r] = static_cast<std::byte>(-lowest);
@@ -239,11 +182,11 @@ void PackedTiles::PackGroupsOfInt4(int64_t index) {
   }
 }
 
-void PackedTiles::PackFloatTile(int64_t index) {
+void PackedTiles::PackFloatTile(int64_t index) const {
   const int64_t size = kind_ == TileKind::kF32 ? 4 : 2;
   for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
     const std::byte* from = weight_.row(index * kTileRows + r);
-    std::byte* to = tile(index) + r * size;
+    std::byte* to = Place(index) + r * size;
     const int64_t step = weight_.dense() ? size : weight_.col_bytes;
     for (int64_t k = 0; k < cols(); ++k) std::memcpy(to + k * kTileRows * size, from + k * step, size);
   }
@@ -261,11 +204,13 @@ void PackedTiles::DequantizeTile(int64_t index, float* row, float* tile) const {
   }
 }
 
-std::unique_ptr<PackedMatrix> PackTiles(const Weight& weight, const char* table, ThreadPool& pool) {
-  const Choice choice = ChooseFor(weight);
-  auto packed = std::make_unique<PackedTiles>(weight, choice.kind, choice.plain, table);
-  if (!choice.plain) pool.ParallelFor(packed->tiles(), [&](int64_t index, int) { packed->PackTile(index); });
-  return packed;
+std::unique_ptr<PackedMatrix> PackTiles(const Weight& weight, const char* table) {
+  return std::make_unique<PackedTiles>(weight, ChooseTile(weight), table);
+}
+
+std::unique_ptr<PackedMatrix> PackTransposedTiles(const Weight& weight, const char* table) {
+  const TileChoice choice = ChooseTransposed(weight);
+  return choice.plain ? nullptr : std::make_unique<PackedTiles>(weight, choice, table);
 }
 
 }  // namespace gannet

@@ -1,56 +1,79 @@
 // Weights packed in tiles of rows (matmul_leaves.h says how a tile lies), the same for every instruction set.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/thread_pool.h"
 #include "kernels/cpu/matmul_leaves.h"
+#include "kernels/cpu/tile_choice.h"
 #include "kernels/matmul.h"
 
 namespace gannet {
 
 class PackedTiles : public PackedMatrix {
  public:
-  // `plain`: the weight stays where it is and its rows are dequantized at each use.
-  PackedTiles(const Weight& weight, TileKind kind, bool plain, const char* table);
+  PackedTiles(const Weight& weight, const TileChoice& choice, const char* table);
 
   TileKind kind() const { return kind_; }
   bool int8() const { return kind_ <= TileKind::kFp4; }
   bool plain() const { return plain_; }
   int64_t tiles() const { return (rows() + kTileRows - 1) / kTileRows; }
   int64_t tile_bytes() const { return tile_bytes_; }
-  std::byte* tile(int64_t index) const { return data_.get() + index * tile_bytes_; }
-  // [kTileRows] of a tile whose rows have one scale each, for the finished sums; null where the blocks have theirs.
+  // Packed by whoever asks first; safe from any thread.
+  const std::byte* tile(int64_t index) const {
+    if (states_[static_cast<size_t>(index)].load(std::memory_order_acquire) != State::kPacked) PackOnce(index);
+    return Place(index);
+  }
+  // [kTileRows] of a packed tile whose rows have one scale each, for the finished sums; null where the blocks have
+  // theirs.
   const float* row_scales(int64_t index) const {
     return row_scales_.empty() ? nullptr : row_scales_.data() + index * kTileRows;
   }
 
   int64_t bytes() const override { return plain_ ? weight_.bytes() : tiles() * tile_bytes_; }
-  bool owns_memory() const override { return !plain_; }
+  bool owns_memory() const override { return !plain_ && unpacked_.load(std::memory_order_acquire) == 0; }
+  void Settle(ThreadPool& pool) override;
   const char* kernel() const override { return kernel_.c_str(); }
 
-  void PackTile(int64_t index);
   // [K][kTileRows] fp32 of a plain weight; `row` holds K floats.
   void DequantizeTile(int64_t index, float* row, float* tile) const;
 
  private:
-  void PackInt8Tile(int64_t index);
-  void PackFp4Tile(int64_t index);
-  void PackRowsOfInt8(int64_t index);
-  void PackGroupsOfInt4(int64_t index);
-  void PackFloatTile(int64_t index);
+  enum class State : uint8_t { kUntouched, kBeingPacked, kPacked };
 
-  Weight weight_;  // `data` is read after packing only when plain
+  std::byte* Place(int64_t index) const { return data_.get() + index * tile_bytes_; }
+  void PackOnce(int64_t index) const;
+  void PackTile(int64_t index) const;
+  template <typename Pack>
+  void ForEachBlock(int64_t index, Pack pack) const;
+  void PackInt8Tile(int64_t index) const;
+  void PackFp4Tile(int64_t index) const;
+  void PackRowsOfInt8(int64_t index) const;
+  void PackFiveBitTile(int64_t index) const;  // of Q5_0 and Q5_1
+  void PackKTile(int64_t index) const;
+  void PackGroupsOfInt4(int64_t index) const;
+  void PackFloatTile(int64_t index) const;
+  void PackScaledTile(int64_t index) const;
+  void PackE4M3Tile(int64_t index) const;
+  void PackTurnedTile(int64_t index) const;
+
+  Weight weight_;
   TileKind kind_;
   bool plain_;
+  bool turned_;
   int64_t tile_bytes_ = 0;
   std::shared_ptr<std::byte> data_;
-  std::vector<float> row_scales_;
+  std::unique_ptr<std::atomic<State>[]> states_;  // of each tile
+  mutable std::atomic<int64_t> unpacked_ = 0;     // tiles
+  mutable std::vector<float> row_scales_;
   std::string kernel_;
 };
 
-std::unique_ptr<PackedMatrix> PackTiles(const Weight& weight, const char* table, ThreadPool& pool);
+std::unique_ptr<PackedMatrix> PackTiles(const Weight& weight, const char* table);
+// Null where no kind holds the transpose.
+std::unique_ptr<PackedMatrix> PackTransposedTiles(const Weight& weight, const char* table);
 
 }  // namespace gannet

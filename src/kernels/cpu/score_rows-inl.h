@@ -13,20 +13,58 @@ HWY_BEFORE_NAMESPACE();
 namespace gannet::HWY_NAMESPACE {
 namespace {
 
+// Lines and tokens whose sums fill the registers.
+constexpr int kScoreLines = kLanes == 16 ? 4 : 2;
+constexpr int kScoreTokens = kLanes == 16 ? 4 : kLanes == 8 ? 3 : 2;
+
+template <typename T, int L, int J>
+HWY_INLINE void ScoreSome(const float* q, const T* rows, int64_t row_dim, float* scores) {
+  F32x16 sum[L][J];
+#pragma GCC unroll 4
+  for (int l = 0; l < L; ++l) {
+#pragma GCC unroll 4
+    for (int j = 0; j < J; ++j) sum[l][j] = Broadcast(0);
+  }
+  for (int64_t d = 0; d < row_dim; d += 16) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kParts; ++i) {
+      FloatVec key[J];
+#pragma GCC unroll 4
+      for (int j = 0; j < J; ++j) key[j] = LoadPart(rows + j * row_dim + d, i);
+#pragma GCC unroll 4
+      for (int l = 0; l < L; ++l) {
+        const FloatVec factor = hn::LoadU(FloatTag(), q + l * row_dim + d + i * kLanes);
+#pragma GCC unroll 4
+        for (int j = 0; j < J; ++j) sum[l][j].part[i] = hn::MulAdd(factor, key[j], sum[l][j].part[i]);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int l = 0; l < L; ++l) {
+#pragma GCC unroll 4
+    for (int j = 0; j < J; ++j) scores[l * kBlockTokens + j] = SumOfLanes(sum[l][j]);
+  }
+}
+
+template <typename T, int L>
+HWY_INLINE void ScoreLines(const float* q, const T* rows, int64_t row_dim, int64_t from, int64_t to, float* scores) {
+  int64_t j = from;
+  for (; j + kScoreTokens <= to; j += kScoreTokens) {
+    ScoreSome<T, L, kScoreTokens>(q, rows + j * row_dim, row_dim, scores + j);
+  }
+  for (; j < to; ++j) ScoreSome<T, L, 1>(q, rows + j * row_dim, row_dim, scores + j);
+}
+
 // scores[r][j] = q[r] . row j of a latent block, for tokens [from, to) and R lines; row_dim is a multiple of 16.
 template <typename T, int R>
 HWY_INLINE void ScoreRows(const float* q, const T* rows, int64_t row_dim, int64_t from, int64_t to, float* scores) {
-  for (int64_t j = from; j < to; ++j) {
-    F32x16 sum[R];
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) sum[r] = Broadcast(0);
-    for (int64_t d = 0; d < row_dim; d += 16) {
-      const F32x16 key = Load(rows + j * row_dim + d);
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) sum[r] = MulAdd(Load(q + r * row_dim + d), key, sum[r]);
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) scores[r * kBlockTokens + j] = SumOfLanes(sum[r]);
+  constexpr int kTogether = R < kScoreLines ? R : kScoreLines;
+  for (int r = 0; r + kTogether <= R; r += kTogether) {
+    ScoreLines<T, kTogether>(q + r * row_dim, rows, row_dim, from, to, scores + r * kBlockTokens);
+  }
+  if constexpr (R % kTogether != 0) {
+    constexpr int kFirst = R - R % kTogether;
+    ScoreLines<T, R % kTogether>(q + kFirst * row_dim, rows, row_dim, from, to, scores + kFirst * kBlockTokens);
   }
 }
 

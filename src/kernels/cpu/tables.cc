@@ -18,8 +18,12 @@ struct CpuTable {
 };
 
 template <const char* kName>
-std::unique_ptr<PackedMatrix> Pack(const Weight& weight, ThreadPool& pool) {
-  return PackTiles(weight, kName, pool);
+std::unique_ptr<PackedMatrix> Pack(const Weight& weight) {
+  return PackTiles(weight, kName);
+}
+template <const char* kName>
+std::unique_ptr<PackedMatrix> PackTransposed(const Weight& weight) {
+  return PackTransposedTiles(weight, kName);
 }
 template <const Int8Leaves* kInt8, const FloatLeaves* kFloat>
 void Matmul(std::span<const MatmulArgs> jobs, ThreadPool& pool) {
@@ -38,6 +42,7 @@ void ChooseKeys(const ChooseKeysArgs& args, ThreadPool& pool) {
   CpuTable {                                                      \
     {name,                                                        \
      Pack<name>,                                                  \
+     PackTransposed<name>,                                        \
      Matmul<&target::kInt8Leaves##suffix, &target::kFloatLeaves>, \
      target::StoreKv,                                             \
      Attention<&target::kAttentionLeaves>,                        \

@@ -78,9 +78,10 @@ void GatedActivation(const GatedActivationArgs& args, ThreadPool&) {
 namespace gannet {
 
 const Kernels& ReferenceKernels() {
-  static constexpr Kernels kTable = {"reference",        reference::Pack,      reference::Matmul,
-                                     reference::StoreKv, reference::Attention, reference::ChooseKeys,
-                                     reference::RmsNorm, reference::Rope,      reference::GatedActivation};
+  static constexpr Kernels kTable = {
+      "reference",        reference::Pack,           reference::PackTransposed, reference::Matmul,
+      reference::StoreKv, reference::Attention,      reference::ChooseKeys,     reference::RmsNorm,
+      reference::Rope,    reference::GatedActivation};
   return kTable;
 }
 

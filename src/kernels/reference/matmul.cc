@@ -34,10 +34,12 @@ float Dot(const float* x, const float* w, int64_t k) {
 
 }  // namespace
 
-std::unique_ptr<PackedMatrix> Pack(const Weight& weight, ThreadPool&) {
+std::unique_ptr<PackedMatrix> Pack(const Weight& weight) {
   GANNET_ASSERT(weight.dequantize_row != nullptr, "a weight has a row dequantizer");
   return std::make_unique<PlainMatrix>(weight);
 }
+
+std::unique_ptr<PackedMatrix> PackTransposed(const Weight&) { return nullptr; }
 
 namespace {
 

@@ -8,7 +8,8 @@ namespace gannet {
 const Kernels& ReferenceKernels();
 
 namespace reference {
-std::unique_ptr<PackedMatrix> Pack(const Weight& weight, ThreadPool& pool);
+std::unique_ptr<PackedMatrix> Pack(const Weight& weight);
+std::unique_ptr<PackedMatrix> PackTransposed(const Weight& weight);
 void Matmul(std::span<const MatmulArgs> jobs, ThreadPool& pool);
 void StoreKv(const KvStoreArgs& args, ThreadPool& pool);
 void Attention(const AttentionArgs& args, ThreadPool& pool);
