@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/philox.h"
+#include "cli/bench_kernels.h"
 #include "cli/common.h"
 #include "kernels/roof.h"
 
@@ -26,6 +27,7 @@ struct BenchFlags {
   int generate = 128;
   int context = 16;
   std::vector<int> contexts = {};
+  std::vector<int> rows = {1, 512};
   int repeat = 3;
   bool json = false;
 };
@@ -59,12 +61,14 @@ double Seconds(Clock::time_point begin, Clock::time_point end) {
 struct ContextSpeed {
   double seconds = 0;  // of a generated token
   PartTimes parts;     // of these
+  double prompt_seconds = 0;
+  PartTimes prompt_parts;
 };
 
 // Notes the time by part at its first token and at its last.
 class PartWatch : public TokenSink {
  public:
-  explicit PartWatch(const Model& model) : model_(model) {}
+  explicit PartWatch(const Model& model) : model_(model), at_start_(model.part_times()) {}
   void OnToken(const TokenEvent& event) override {  // between passes, on the engine's thread
     if (!event.has_token) return;
     if (tokens_++ == 0) {
@@ -76,9 +80,12 @@ class PartWatch : public TokenSink {
   }
   ContextSpeed Average() const {
     const double steps = tokens_ - 1;
-    ContextSpeed speed{std::chrono::duration<double>(end_ - begin_).count() / steps, {}};
+    ContextSpeed speed;
+    speed.seconds = Seconds(begin_, end_) / steps;
+    speed.prompt_seconds = Seconds(start_, begin_);
     for (size_t i = 0; i < kParts; ++i) {
       speed.parts.seconds[i] = (at_end_.seconds[i] - at_begin_.seconds[i]) / steps;
+      speed.prompt_parts.seconds[i] = at_begin_.seconds[i] - at_start_.seconds[i];
     }
     return speed;
   }
@@ -86,8 +93,9 @@ class PartWatch : public TokenSink {
  private:
   const Model& model_;
   int tokens_ = 0;
+  Clock::time_point start_ = Clock::now();
   Clock::time_point begin_, end_;
-  PartTimes at_begin_, at_end_;
+  PartTimes at_start_, at_begin_, at_end_;
 };
 
 std::vector<TokenId> RandomPrompt(int64_t vocab, int tokens, int stream, uint64_t seed) {
@@ -102,7 +110,7 @@ std::vector<TokenId> RandomPrompt(int64_t vocab, int tokens, int stream, uint64_
 // One stream that generates behind `context` tokens.
 ContextSpeed MeasureContext(Engine& engine, const Model& model, int context, int generate) {
   Request request;
-  request.prompt = RandomPrompt(model.spec().vocab, context, 0, 3);
+  request.prompt = RandomPrompt(model.spec().vocab, std::max(1, context), 0, 3);
   request.sampling.temperature = 0;
   request.sampling.max_tokens = generate;
   const auto watch = std::make_shared<PartWatch>(model);
@@ -153,7 +161,7 @@ Speed Measure(Engine& engine, int64_t vocab, int streams, const BenchFlags& flag
   return speed;
 }
 
-int Bench(const BenchFlags& flags) {
+int Bench(BenchFlags flags) {
   const std::unique_ptr<Model> model = LoadModel(flags.run);
   const MachineRoof roof = MeasureRoof(model->pool(), model->kernels());
   Engine engine(*model, {.prefix_cache = false});
@@ -221,7 +229,7 @@ int Bench(const BenchFlags& flags) {
   report.Set("results", std::move(results));
   Json contexts{Json::Array{}};
   if (!flags.contexts.empty() && !flags.json) {
-    std::fputs("\nms of a generated token, one stream, by context\n", stdout);
+    std::fputs("\nms of a generated token, one stream, by context, and of the prompt before it\n", stdout);
     std::fputs(fmt::format("{:>9} {:>12}", "context", "whole step").c_str(), stdout);
     for (const std::string_view part : kPartNames) std::fputs(fmt::format(" {:>12}", part).c_str(), stdout);
   }
@@ -234,15 +242,28 @@ int Bench(const BenchFlags& flags) {
     Json parts;
     for (size_t i = 0; i < kParts; ++i) parts.Set(kPartNames[i], 1e3 * speed.parts.seconds[i]);
     result.Set("parts_ms", std::move(parts));
+    result.Set("prompt_ms", 1e3 * speed.prompt_seconds);
+    Json prompt_parts;
+    for (size_t i = 0; i < kParts; ++i) prompt_parts.Set(kPartNames[i], 1e3 * speed.prompt_parts.seconds[i]);
+    result.Set("prompt_parts_ms", std::move(prompt_parts));
     contexts.Append(std::move(result));
     if (flags.json) continue;
-    std::fputs(fmt::format("\n{:>9} {:>12.3f}", context, 1e3 * speed.seconds).c_str(), stdout);
-    for (const double seconds : speed.parts.seconds)
-      std::fputs(fmt::format(" {:>12.3f}", 1e3 * seconds).c_str(), stdout);
+    const auto line = [](const std::string& name, double whole, const PartTimes& parts) {
+      std::fputs(fmt::format("\n{:>9} {:>12.3f}", name, 1e3 * whole).c_str(), stdout);
+      for (const double seconds : parts.seconds) std::fputs(fmt::format(" {:>12.3f}", 1e3 * seconds).c_str(), stdout);
+    };
+    line(std::to_string(context), speed.seconds, speed.parts);
+    line("prompt", speed.prompt_seconds, speed.prompt_parts);
     std::fflush(stdout);
   }
   if (!flags.contexts.empty() && !flags.json) std::fputs("\n", stdout);
   report.Set("contexts", std::move(contexts));
+  if (std::erase(flags.rows, 0); !flags.rows.empty()) {
+    const std::vector<KernelRow> kernels =
+        MeasureKernels(*model, flags.rows, flags.contexts.empty() ? std::vector<int>{4096} : flags.contexts);
+    report.Set("kernel_speeds", JsonOf(kernels, roof));
+    if (!flags.json) std::fputs(TableOf(kernels, roof).c_str(), stdout);
+  }
   if (flags.json) std::fputs((report.Dump(2) + "\n").c_str(), stdout);
   return 0;
 }
@@ -264,6 +285,13 @@ void AddBench(CLI::App& app, int& exit_code) {
       ->add_option("--contexts", flags->contexts,
                    "also one stream behind each of these many tokens, with the time of a token by part")
       ->delimiter(',');
+  command
+      ->add_option(
+          "--rows", flags->rows,
+          "each kernel of the model beside the roofs, with so many rows; attention behind --contexts tokens, or "
+          "4096; 0 for none")
+      ->delimiter(',')
+      ->capture_default_str();
   command->add_option("--repeat", flags->repeat, "the median of so many runs")->check(CLI::Range(1, 1000));
   command->add_flag("--json", flags->json, "machine-readable");
   command->callback([flags, &exit_code] { exit_code = Bench(*flags); });
