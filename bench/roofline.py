@@ -32,6 +32,17 @@ def text(x, y, words, anchor="start", size=12, colour="#222", turn=None):
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}"{turned}>{words}</text>'
 
 
+def mark(x, y, rows, colour, title=""):
+    """A circle for one row, a square for up to 32, a triangle for more."""
+    if rows == 1:
+        tag, shape = "circle", f'cx="{x:.1f}" cy="{y:.1f}" r="4.5"'
+    elif rows <= 32:
+        tag, shape = "rect", f'x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8"'
+    else:
+        tag, shape = "path", f'd="M{x:.1f} {y - 5.5:.1f} l5.5 9.5 h-11 z"'
+    return f'<{tag} {shape} fill="{colour}" fill-opacity="0.8"><title>{title}</title></{tag}>'
+
+
 def line(a, b, colour="#bbb", width=1, dash=""):
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     return f'<line x1="{a[0]:.1f}" y1="{a[1]:.1f}" x2="{b[0]:.1f}" y2="{b[1]:.1f}" stroke="{colour}" stroke-width="{width}"{dashed}/>'
@@ -58,8 +69,8 @@ def draw(report):
         start = max(left, bottom / read)
         out.append(line(axes.at(start, read * start), axes.at(knee, peak), "#555", 2))
         out.append(line(axes.at(knee, peak), axes.at(right, peak), "#555", 2, "" if name == "int8" else "6 4"))
-        x, y = axes.at(right, peak)
-        out.append(text(x - 4, y - 6, f"{name} peak {peak:.0f} G/s", "end"))
+        x, y = axes.at(knee, peak)
+        out.append(text(x + 6, y - 6, f"{name} peak {peak:.0f} G/s"))
     x, y = axes.at(left * 1.3, read * left * 1.3)
     if y > HEIGHT - BOTTOM:
         x, y = axes.at(bottom / read * 1.3, bottom * 1.3)
@@ -71,12 +82,15 @@ def draw(report):
         cx, cy = axes.at(x, y)
         colour = COLOURS[kinds.index(kind_of(row)) % len(COLOURS)]
         title = f'{row["kernel"]}, {row["size"]}, rows {row["rows"]}: {row["gb_s"]:.1f} GB/s, {row["gops"]:.1f} G/s'
-        mark = f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="4.5" fill="{colour}" fill-opacity="0.8">'
-        out.append(f"{mark}<title>{title}</title></circle>")
+        out.append(mark(cx, cy, row["rows"], colour, title))
     for i, kind in enumerate(kinds):
         y = TOP + 20 + 20 * i
-        out.append(f'<circle cx="{WIDTH - RIGHT + 24}" cy="{y - 4}" r="4.5" fill="{COLOURS[i % len(COLOURS)]}"/>')
+        out.append(mark(WIDTH - RIGHT + 24, y - 4, 1, COLOURS[i % len(COLOURS)]))
         out.append(text(WIDTH - RIGHT + 36, y, kind))
+    for i, count in enumerate(sorted({r["rows"] for r in rows})):
+        y = TOP + 40 + 20 * (len(kinds) + i)
+        out.append(mark(WIDTH - RIGHT + 24, y - 4, count, "#888"))
+        out.append(text(WIDTH - RIGHT + 36, y, f"{count} row{'s' if count > 1 else ''}"))
     out.append(text(LEFT, 28, f'{report["model"].rstrip("/").split("/")[-1]}: kernels {report["kernels"]}, {report["threads"]} threads', size=15))
     out.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16, "operations a byte", "middle"))
     out.append(text(20, (TOP + HEIGHT - BOTTOM) / 2, "10^9 operations a second", "middle", turn=-90))
@@ -85,8 +99,7 @@ def draw(report):
 
 
 def kind_of(row):
-    what = row["kernel"].rsplit(" ", 1)[0] if " x " in row["kernel"] else row["kernel"]
-    return f'{what}, {row["rows"]} row{"s" if row["rows"] > 1 else ""}'
+    return row["kernel"].rsplit(" ", 1)[0] if " x " in row["kernel"] else row["kernel"]
 
 
 if __name__ == "__main__":
