@@ -77,16 +77,6 @@ TestWeight RandomFormat(Storage storage, int64_t rows, int64_t cols, uint32_t se
   return out;
 }
 
-std::vector<float> Multiply(const Kernels& kernels, const Weight& weight, const float* x, int64_t m, int threads) {
-  ThreadPool pool(threads);
-  const auto packed = kernels.pack(weight);
-  std::vector<float> out(static_cast<size_t>(m * weight.rows), 1234.5f);
-  const MatmulTarget target{packed.get(), out.data(), weight.rows, nullptr, false};
-  const MatmulArgs job{x, weight.cols, m, weight.cols, {&target, 1}, {}};
-  kernels.matmul({&job, 1}, pool);
-  return out;
-}
-
 // Both planes: multiples of a block's largest / 32258.
 std::vector<double> Quantized(const float* x, int64_t k) {
   std::vector<double> out(static_cast<size_t>(k));
@@ -104,6 +94,7 @@ std::vector<double> Quantized(const float* x, int64_t k) {
 // fp64 sums of the very operands; what remains is fp32 rounding, at most half an ulp of the running sum in each of two
 // steps a block (four of Q6_K's and of those with minima).
 TEST(BlockFormats, EqualExactSumsAndEveryTableAndAnyRows) {
+  ThreadPool one(1), two(2);
   for (const Storage storage : kFormats) {
     for (const int64_t n : {33, 70}) {
       const int64_t k = InfoOf(storage).block_values == 256 ? 512 : 160;
@@ -113,8 +104,9 @@ TEST(BlockFormats, EqualExactSumsAndEveryTableAndAnyRows) {
       std::vector<float> first;
       for (const Kernels* kernels : FastTables()) {
         SCOPED_TRACE(std::string(InfoOf(storage).name) + " " + kernels->name);
-        ASSERT_EQ(std::string(kernels->pack(w.weight)->kernel()).find("plain"), std::string::npos);
-        const std::vector<float> got = Multiply(*kernels, w.weight, x.data(), kRows, 2);
+        const auto packed = kernels->pack(w.weight);
+        ASSERT_EQ(std::string(packed->kernel()).find("plain"), std::string::npos);
+        const std::vector<float> got = Product(*kernels, *packed, x.data(), kRows, two);
         for (int64_t r = 0; r < kRows; ++r) {
           const std::vector<double> rounded = Quantized(x.data() + r * k, k);
           for (int64_t i = 0; i < n; ++i) {
@@ -127,7 +119,7 @@ TEST(BlockFormats, EqualExactSumsAndEveryTableAndAnyRows) {
             const double steps = 4.0 * static_cast<double>(k) / 32;
             ASSERT_NEAR(got[static_cast<size_t>(r * n + i)], sum, (steps + 4) * 0x1p-23 * size) << r << ", " << i;
           }
-          const std::vector<float> alone = Multiply(*kernels, w.weight, x.data() + r * k, 1, 1);
+          const std::vector<float> alone = Product(*kernels, *packed, x.data() + r * k, 1, one);
           ASSERT_TRUE(SameBits(alone, {got.begin() + r * n, got.begin() + (r + 1) * n})) << r;
         }
         if (first.empty()) first = got;

@@ -54,15 +54,6 @@ TestWeight RandomFp8(int64_t group_rows, int64_t group_cols) {
   return out;
 }
 
-std::vector<float> Multiply(const Kernels& kernels, const PackedMatrix& packed, const float* x, int64_t m) {
-  ThreadPool pool(2);
-  std::vector<float> out(static_cast<size_t>(m * packed.rows()), 1234.5f);
-  const MatmulTarget target{&packed, out.data(), packed.rows(), nullptr, false};
-  const MatmulArgs job{x, packed.cols(), m, packed.cols(), {&target, 1}, {}};
-  kernels.matmul({&job, 1}, pool);
-  return out;
-}
-
 struct Groups {
   int64_t rows, cols;
 };
@@ -70,6 +61,7 @@ constexpr Groups kBlocks{32, 64}, kOfRows{1, kCols}, kWhole{kRows, kCols};
 
 // fp64 sums of code, scale and activation: fp32 roundings of x * scale, of each step and of a row's scale remain.
 TEST(Fp8, EqualsPlainLoopsAndEveryTableAndAnyRows) {
+  ThreadPool pool(2);
   for (const bool turned : {false, true}) {
     for (const Groups groups : {kBlocks, kOfRows, kWhole}) {
       const TestWeight w = RandomFp8(groups.rows, groups.cols);
@@ -82,7 +74,7 @@ TEST(Fp8, EqualsPlainLoopsAndEveryTableAndAnyRows) {
         const auto packed = turned ? kernels->pack_transposed(w.weight) : kernels->pack(w.weight);
         ASSERT_TRUE(packed);
         ASSERT_EQ(std::string(packed->kernel()).find("plain"), std::string::npos);
-        const std::vector<float> got = Multiply(*kernels, *packed, x.data(), kBatch);
+        const std::vector<float> got = Product(*kernels, *packed, x.data(), kBatch, pool);
         for (int64_t r = 0; r < kBatch; ++r) {
           for (int64_t i = 0; i < n; ++i) {
             double sum = 0, size = 0;
@@ -94,7 +86,7 @@ TEST(Fp8, EqualsPlainLoopsAndEveryTableAndAnyRows) {
             }
             ASSERT_NEAR(got[static_cast<size_t>(r * n + i)], sum, static_cast<double>(k + 4) * 0x1p-23 * size);
           }
-          const std::vector<float> alone = Multiply(*kernels, *packed, x.data() + r * k, 1);
+          const std::vector<float> alone = Product(*kernels, *packed, x.data() + r * k, 1, pool);
           ASSERT_TRUE(SameBits(alone, {got.begin() + r * n, got.begin() + (r + 1) * n})) << r;
         }
         if (first.empty()) first = got;
@@ -105,12 +97,13 @@ TEST(Fp8, EqualsPlainLoopsAndEveryTableAndAnyRows) {
 }
 
 TEST(Fp8, NanIsNoNumberAndOddGroupsArePlain) {
+  ThreadPool pool(2);
   for (const Kernels* kernels : FastTables()) {
     TestWeight w = RandomFp8(kBlocks.rows, kBlocks.cols);
     w.data[5 * kCols + 7] = std::byte{0xff};
     const std::vector<float> x = RandomFloats(kCols, 6);
-    EXPECT_TRUE(std::isnan(Multiply(*kernels, *kernels->pack(w.weight), x.data(), 1)[5]));
-    EXPECT_TRUE(std::isnan(Multiply(*kernels, *kernels->pack_transposed(w.weight), x.data(), 1)[7]));
+    EXPECT_TRUE(std::isnan(Product(*kernels, *kernels->pack(w.weight), x.data(), 1, pool)[5]));
+    EXPECT_TRUE(std::isnan(Product(*kernels, *kernels->pack_transposed(w.weight), x.data(), 1, pool)[7]));
     const TestWeight odd = RandomFp8(20, 64);  // a tile of 32 rows would have two scales
     EXPECT_NE(std::string(kernels->pack(odd.weight)->kernel()).find("plain"), std::string::npos);
   }

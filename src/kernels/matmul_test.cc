@@ -25,12 +25,7 @@ std::string NameOf(Storage storage) { return std::string(InfoOf(storage).name); 
 // out [m, rows], every row apart by its own length.
 std::vector<float> Multiply(const Kernels& kernels, const Weight& weight, const std::vector<float>& x, int64_t m,
                             ThreadPool& pool) {
-  const auto packed = kernels.pack(weight);
-  std::vector<float> out(static_cast<size_t>(m * weight.rows), kSentinel);
-  const MatmulTarget target{packed.get(), out.data(), weight.rows, nullptr, false};
-  const MatmulArgs job{x.data(), weight.cols, m, weight.cols, {&target, 1}, {}};
-  kernels.matmul({&job, 1}, pool);
-  return out;
+  return Product(kernels, *kernels.pack(weight), x.data(), m, pool);
 }
 
 // The activations after quantization as documented, in plain arithmetic.

@@ -186,6 +186,16 @@ inline TestWeight RandomWeight(Storage storage, int64_t rows, int64_t cols, uint
   return out;
 }
 
+// out [m, rows]
+inline std::vector<float> Product(const Kernels& kernels, const PackedMatrix& weight, const float* x, int64_t m,
+                                  ThreadPool& pool) {
+  std::vector<float> out(static_cast<size_t>(m * weight.rows()), 1234.5f);
+  const MatmulTarget target{&weight, out.data(), weight.rows(), nullptr, false};
+  const MatmulArgs job{x, weight.cols(), m, weight.cols(), {&target, 1}, {}};
+  kernels.matmul({&job, 1}, pool);
+  return out;
+}
+
 inline std::vector<const Kernels*> FastTables() {
   std::vector<const Kernels*> tables = AvailableKernels();
   tables.pop_back();  // reference

@@ -10,17 +10,9 @@ using namespace testing_support;
 
 constexpr Storage kTurned[] = {Storage::kI8, Storage::kQ8_0, Storage::kQ4_0, Storage::kMxfp4, Storage::kE2M1};
 
-std::vector<float> Multiply(const Kernels& kernels, const PackedMatrix& packed, const float* x, int64_t m) {
-  ThreadPool pool(2);
-  std::vector<float> out(static_cast<size_t>(m * packed.rows()), 1234.5f);
-  const MatmulTarget target{&packed, out.data(), packed.rows(), nullptr, false};
-  const MatmulArgs job{x, packed.cols(), m, packed.cols(), {&target, 1}, {}};
-  kernels.matmul({&job, 1}, pool);
-  return out;
-}
-
 // Against fp64 sums of the dequantized values: fp32 rounding of x * scale and of each step is what remains.
 TEST(Transposed, EqualsPlainLoopsAndEveryTableAndAnyRows) {
+  ThreadPool pool(2);
   constexpr int64_t kRows = 72, kCols = 96, kBatch = 9;
   for (const Storage storage : kTurned) {
     const TestWeight w = RandomWeight(storage, kRows, kCols, 5);
@@ -46,11 +38,11 @@ TEST(Transposed, EqualsPlainLoopsAndEveryTableAndAnyRows) {
       EXPECT_EQ(packed->rows(), kCols);
       EXPECT_EQ(packed->cols(), kRows);
       EXPECT_NE(std::string(packed->kernel()).find("transposed"), std::string::npos);
-      const std::vector<float> got = Multiply(*kernels, *packed, x.data(), kBatch);
+      const std::vector<float> got = Product(*kernels, *packed, x.data(), kBatch, pool);
       EXPECT_TRUE(packed->owns_memory());  // every tile was read
       for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], sums[i], (kRows + 4) * 0x1p-23 * sizes[i]) << i;
       for (int64_t r = 0; r < kBatch; ++r) {
-        const std::vector<float> alone = Multiply(*kernels, *packed, x.data() + r * kRows, 1);
+        const std::vector<float> alone = Product(*kernels, *packed, x.data() + r * kRows, 1, pool);
         ASSERT_TRUE(SameBits(alone, {got.begin() + r * kCols, got.begin() + (r + 1) * kCols})) << r;
       }
       if (first.empty()) first = got;
@@ -86,7 +78,7 @@ TEST(PackedTiles, ThreadsThatNeedATileAtOnce) {
       kernels->matmul(jobs, pool);
       EXPECT_TRUE(packed->owns_memory());
       for (const std::vector<float>& out : outs) ASSERT_TRUE(SameBits(out, outs[0]));
-      ASSERT_TRUE(SameBits(outs[0], Multiply(*kernels, *packed, x.data(), 8)));
+      ASSERT_TRUE(SameBits(outs[0], Product(*kernels, *packed, x.data(), 8, pool)));
     }
   }
 }
