@@ -33,7 +33,8 @@ THREADS = [1, 2]
 # sqrt(12)) of the product's own (a block's maximum is at most sqrt(32) times its rms). Four products in a row make a layer, one the head; their
 # errors are independent. That holds for the median row: a router whose scores are nearer to one another than the
 # rounding chooses otherwise, and then a row is another one. Of sparse attention only rows count that see all keys.
-ROUNDING = {"mxfp4-": 32 ** 0.5 / (127 * 12 ** 0.5), **dict.fromkeys(("int8-", "int4-", "awq-", "gptq-"), 32 ** 0.5 / (32258 * 12 ** 0.5))}
+ROUNDING = {**dict.fromkeys(("mxfp4-", "nvfp4-"), 32 ** 0.5 / (127 * 12 ** 0.5)),
+            **dict.fromkeys(("int8-", "int4-", "awq-", "gptq-"), 32 ** 0.5 / (32258 * 12 ** 0.5))}
 KERNELS = ["avx512vnni", "avx512", "avx2", "neon", "reference"]
 
 

@@ -3,7 +3,8 @@
 // Twice the value of an e2m1 code, plus 12: bytes without a sign, for the instructions that multiply u8 by s8.
 #define GANNET_FP4_CODES 12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0
 
-// DotFp4: sum[r][h] += the 32-block's exact product of row r with the 16 weight rows of half h, of values doubled + 12.
+// DotFp4: sum[r][h] += the exact product of row r with the 16 weight rows of half h, of values doubled + 12: with kTwo
+// of the first 16 values of the block, those of the second into `second`; otherwise of all 32.
 
 #if HWY_TARGET == HWY_AVX3 && GANNET_INT8_VNNI
 
@@ -20,8 +21,8 @@ HWY_INLINE void AddFourFp4(const __m512i (&weights)[H], const int8_t* x, I32x16 
   }
 }
 
-template <int R, int H>
-HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
+template <bool kTwo, int R, int H>
+HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H], I32x16 (&second_sum)[R][H]) {
   const __m512i codes = _mm512_broadcast_i32x4(_mm_setr_epi8(GANNET_FP4_CODES));
   const __m512i nibble = _mm512_set1_epi8(15);
 #pragma GCC unroll 4
@@ -35,7 +36,7 @@ HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H])
       second[h] = _mm512_shuffle_epi8(codes, _mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble));
     }
     AddFourFp4(first, x + 4 * g, sum);
-    AddFourFp4(second, x + 16 + 4 * g, sum);
+    AddFourFp4(second, x + 16 + 4 * g, kTwo ? second_sum : sum);
   }
 }
 
@@ -52,16 +53,17 @@ HWY_INLINE Bytes LookUp(Bytes codes) {
 }
 #endif
 
-template <int R, int H>
-HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
+template <bool kTwo, int R, int H>
+HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H], I32x16 (&second_sum)[R][H]) {
   const Bytes nibble = SetWords(0x0f0f0f0f);
 #pragma GCC unroll 4
   for (int v = 0; v < kParts * H; ++v) {
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
       Bytes pairs[R];
+      Bytes second_pairs[R];
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) pairs[r] = SetWords(0);
+      for (int r = 0; r < R; ++r) pairs[r] = second_pairs[r] = SetWords(0);
 #pragma GCC unroll 2
       for (int g = 2 * half; g < 2 * half + 2; ++g) {
         const Bytes bytes = LoadBytes(w + 256 * (v / kParts) + 64 * g + 64 / kParts * (v % kParts));
@@ -71,13 +73,18 @@ HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H])
         for (int r = 0; r < R; ++r) {
           const int8_t* four = x + kQuantBlock * r + 4 * g;
           pairs[r] = Add16(pairs[r], Pairs(first, SetWords(FourBytes(four))));
-          pairs[r] = Add16(pairs[r], Pairs(second, SetWords(FourBytes(four + 16))));
+          Bytes& more = kTwo ? second_pairs[r] : pairs[r];
+          more = Add16(more, Pairs(second, SetWords(FourBytes(four + 16))));
         }
       }
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
         auto& s = sum[r][v / kParts].part[v % kParts].raw;
         s = Add32(s, Widen(pairs[r], 1));
+        if constexpr (kTwo) {
+          auto& t = second_sum[r][v / kParts].part[v % kParts].raw;
+          t = Add32(t, Widen(second_pairs[r], 1));
+        }
       }
     }
   }
@@ -85,21 +92,27 @@ HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H])
 
 #else  // any machine, one half at a time
 
-template <int R, int H>
-HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
+template <bool kTwo, int R, int H>
+HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H], I32x16 (&second_sum)[R][H]) {
   constexpr int32_t kCodes[16] = {GANNET_FP4_CODES};
   for (int r = 0; r < R; ++r, x += kQuantBlock) {
     int32_t total[16];
-    for (int p = 0; p < kParts; ++p) hn::StoreU(sum[r][0].part[p], IntTag(), total + p * kLanes);
+    int32_t second[16];
+    for (int p = 0; p < kParts; ++p) {
+      hn::StoreU(sum[r][0].part[p], IntTag(), total + p * kLanes);
+      hn::StoreU(second_sum[r][0].part[p], IntTag(), second + p * kLanes);
+    }
     for (int g = 0; g < 4; ++g) {
       for (int n = 0; n < 16; ++n) {
         for (int i = 0; i < 4; ++i) {
           const int32_t byte = std::to_integer<int32_t>(w[64 * g + 4 * n + i]);
-          total[n] += kCodes[byte & 15] * x[4 * g + i] + kCodes[byte >> 4] * x[16 + 4 * g + i];
+          total[n] += kCodes[byte & 15] * x[4 * g + i];
+          (kTwo ? second : total)[n] += kCodes[byte >> 4] * x[16 + 4 * g + i];
         }
       }
     }
     sum[r][0] = LoadInts(total);
+    if (kTwo) second_sum[r][0] = LoadInts(second);
   }
 }
 
@@ -117,9 +130,17 @@ HWY_INLINE F32x16 LoadPowers(const std::byte* from) {
   return out;
 }
 
-template <int R, int H>
+// The scales of the 16 rows of half `half` in the first or second half of block `b`; of kFp4 both have one.
+template <TileKind kKind>
+HWY_INLINE F32x16 ScaleOfFp4(const std::byte* tile, int64_t b, int half, int second) {
+  if constexpr (kKind == TileKind::kFp4) return LoadPowers(tile + b / 2 * kFp4PairBytes + 32 * (b % 2) + 16 * half);
+  return Load(reinterpret_cast<const E4M3*>(tile + BlockOffset(kKind, b)) + 32 * second + 16 * half);
+}
+
+template <TileKind kKind, int R, int H>
 HWY_NOINLINE void Fp4Rows(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, const int half,
                           const int offset, const int rows, float* sums) {
+  constexpr bool kTwo = kKind == TileKind::kNvFp4;
   sums += offset * kTileRows + half * 16;
   x += first * rows * kOnePlaneBytes;
   F32x16 total[R][H];
@@ -129,27 +150,38 @@ HWY_NOINLINE void Fp4Rows(const std::byte* weights, const std::byte* x, int64_t 
     for (int h = 0; h < H; ++h) total[r][h] = Load(sums + r * kTileRows + 16 * h);
   }
   for (int64_t b = first; b < last; ++b, x += rows * kOnePlaneBytes) {
-    const std::byte* pair = weights + b / 2 * kFp4PairBytes;
-    const std::byte* quants = pair + 64 + 512 * (b % 2) + half * 256;
+    const std::byte* block = kTwo ? weights + BlockOffset(kKind, b) : weights + b / 2 * kFp4PairBytes + 512 * (b % 2);
+    const std::byte* quants = block + 64 + half * 256;
     const int8_t* values = reinterpret_cast<const int8_t*>(x) + offset * kQuantBlock;
     const float* half_scale = reinterpret_cast<const float*>(x + rows * kQuantBlock) + offset;
     const int32_t* neg12 = reinterpret_cast<const int32_t*>(half_scale + rows);
     if (half == 0) {
-      for (int64_t line = 0; line < 512; line += 64) __builtin_prefetch(quants + kPrefetchBytes + line);
+      for (int64_t line = 0; line < (kTwo ? 576 : 512); line += 64) __builtin_prefetch(quants + kPrefetchBytes + line);
     }
     I32x16 sum[R][H];
+    I32x16 second[R][H];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
-      for (int h = 0; h < H; ++h) sum[r][h] = BroadcastInt(neg12[r]);
+      for (int h = 0; h < H; ++h) {
+        sum[r][h] = BroadcastInt(neg12[kTwo ? rows + r : r]);
+        if constexpr (kTwo) second[r][h] = BroadcastInt(neg12[r] - neg12[rows + r]);
+      }
     }
-    DotFp4<R, H>(quants, values, sum);
+    DotFp4<kTwo, R, H>(quants, values, sum, kTwo ? second : sum);
 #pragma GCC unroll 2
     for (int h = 0; h < H; ++h) {
-      const F32x16 scale_w = LoadPowers(pair + 32 * (b % 2) + 16 * (half + h));
+      const F32x16 scale_w = ScaleOfFp4<kKind>(weights, b, half + h, 0);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
         total[r][h] = MulAdd(ToFloat(sum[r][h]), Mul(scale_w, Broadcast(half_scale[r])), total[r][h]);
+      }
+      if constexpr (kTwo) {
+        const F32x16 second_scale = ScaleOfFp4<kKind>(weights, b, half + h, 1);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+          total[r][h] = MulAdd(ToFloat(second[r][h]), Mul(second_scale, Broadcast(half_scale[r])), total[r][h]);
+        }
       }
     }
   }
@@ -160,29 +192,35 @@ HWY_NOINLINE void Fp4Rows(const std::byte* weights, const std::byte* x, int64_t 
   }
 }
 
-template <int H>
+template <TileKind kKind, int H>
 void PassesFp4(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows, float* sums) {
   for (int offset = 0; offset < rows; offset += kMaxRows) {
     for (int half = 0; half < 2; half += H) {
       switch (rows - offset) {
         case 1:
-          Fp4Rows<1, H>(weights, x, first, last, half, offset, rows, sums);
+          Fp4Rows<kKind, 1, H>(weights, x, first, last, half, offset, rows, sums);
           break;
         case 2:
-          Fp4Rows<2, H>(weights, x, first, last, half, offset, rows, sums);
+          Fp4Rows<kKind, 2, H>(weights, x, first, last, half, offset, rows, sums);
           break;
         case 3:
-          Fp4Rows<3, H>(weights, x, first, last, half, offset, rows, sums);
+          Fp4Rows<kKind, 3, H>(weights, x, first, last, half, offset, rows, sums);
           break;
         default:
-          Fp4Rows<4, H>(weights, x, first, last, half, offset, rows, sums);
+          Fp4Rows<kKind, 4, H>(weights, x, first, last, half, offset, rows, sums);
       }
     }
   }
 }
 
 // Few rows wait for the weights: one pass over them, whatever it spills. Many rows find them in L1.
-void TileFp4(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows, float* sums) {
-  return rows < kRowTile ? PassesFp4<kHalvesOfFew>(weights, x, first, last, rows, sums)
-                         : PassesFp4<kHalves>(weights, x, first, last, rows, sums);
+void TileFp4(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
+             float* sums) {
+  const bool few = rows < kRowTile;
+  if (kind == TileKind::kNvFp4) {
+    return few ? PassesFp4<TileKind::kNvFp4, kHalvesOfFew>(weights, x, first, last, rows, sums)
+               : PassesFp4<TileKind::kNvFp4, kHalves>(weights, x, first, last, rows, sums);
+  }
+  return few ? PassesFp4<TileKind::kFp4, kHalvesOfFew>(weights, x, first, last, rows, sums)
+             : PassesFp4<TileKind::kFp4, kHalves>(weights, x, first, last, rows, sums);
 }

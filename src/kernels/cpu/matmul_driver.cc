@@ -89,9 +89,7 @@ void PrepareRows(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8L
     for (const MatmulTarget& target : args.targets) {
       GANNET_ASSERT(target.weight->cols() == args.k, "the targets of a matmul have the K of its rows");
       const PackedTiles& tiles = TilesOf(target);
-      (tiles.kind() == TileKind::kFp4 ? rows.wants_one_plane
-       : tiles.int8()                 ? rows.wants_quantized
-                                      : rows.wants_floats) = true;
+      (OnePlane(tiles.kind()) ? rows.wants_one_plane : tiles.int8() ? rows.wants_quantized : rows.wants_floats) = true;
     }
     quantized_bytes += rows.quantized_bytes() + rows.one_plane_bytes();
     float_count += rows.float_count();
@@ -159,8 +157,8 @@ void RunPart(const Part& part, const Rows& x, int64_t first_row_tile, int64_t ro
       for (int64_t i = 0; i < row_tiles; ++i) {
         const int64_t row_tile = first_row_tile + i;
         float* to = sums + i * kRowTile * kTileRows;
-        if (weight.kind() == TileKind::kFp4) {
-          int8.tile_fp4(data, x.one_plane_tile(row_tile), first, last, x.rows_in(row_tile), to);
+        if (OnePlane(weight.kind())) {
+          int8.tile_fp4(weight.kind(), data, x.one_plane_tile(row_tile), first, last, x.rows_in(row_tile), to);
         } else if (weight.int8()) {
           int8.tile(weight.kind(), data, x.quantized_tile(row_tile), first, last, x.rows_in(row_tile), to);
         } else {

@@ -84,19 +84,22 @@ void QuantizeRowFp4(const float* x, int64_t blocks, int row, int rows, std::byte
     const BlockScale block(half, static_cast<float>(kMostOfOnePlane));
     const F32x16 inverse = Broadcast(block.inverse);
     int8_t* values = reinterpret_cast<int8_t*>(tile) + row * kQuantBlock;
-    IntVec sums = hn::Zero(IntTag());
+    int32_t sum_of[2];
     for (int h = 0; h < 2; ++h) {
+      IntVec sums = hn::Zero(IntTag());
       const F32x16 scaled = Mul(half[h], inverse);
       GANNET_EACH_PART {
         const IntVec q = hn::NearestInt(scaled.part[i]);
         sums = hn::Add(sums, q);
         hn::StoreU(hn::DemoteTo(bytes, q), bytes, values + 16 * h + kLanes * i);
       }
+      sum_of[h] = block.counts ? hn::GetLane(hn::SumOfLanes(IntTag(), sums)) : 0;
     }
-    const int32_t sum = block.counts ? hn::GetLane(hn::SumOfLanes(IntTag(), sums)) : 0;
     float* floats = reinterpret_cast<float*>(tile + rows * kQuantBlock) + row;
     floats[0] = 0.5f * block.scale;
-    reinterpret_cast<int32_t*>(floats + rows)[0] = -12 * sum;
+    int32_t* ints = reinterpret_cast<int32_t*>(floats + rows);
+    ints[0] = -12 * (sum_of[0] + sum_of[1]);
+    ints[rows] = -12 * sum_of[0];
   }
 }
 

@@ -8,7 +8,8 @@
 // Zero points and the 8 of kQ4Offset are part of i = sum (q_w - zero) q_x.
 // A weight whose rows have one scale each (INT8) has blocks of scale 1, and its finished sum is multiplied once.
 // 4-bit floats (MXFP4) have activations of one plane, i = sum (2 w + 12) q_x - 12 sum q_x, and
-//   out = fma(float(i), scale_w * (scale_x / 2), out).
+//   out = fma(float(i), scale_w * (scale_x / 2), out);
+// with a scale for every 16 (NVFP4) a block is two halves, and the finished sum is multiplied by the matrix's factor.
 // float(i) is exact for 4-bit weights (|i| <= 15 * 32258 * 32 < 2^24) and is rounded once, to nearest, for 8-bit ones
 // (|i| <= 128 * 32258 * 32 < 2^27).
 // Float weights: out = fma(w[k], x[k], out) for k in order; int8 and e4m3 ones whose scale s changes with k (kI8,
@@ -32,15 +33,17 @@ inline constexpr int kQuantBlock = 32;  // values along K that share a scale
 // K-quants (kQ4K, kQ5K, kQ6K): before every eighth block f16 d[32] and f16 dmin[32] (or 64 bytes of nothing); in place
 // of a block's f16 scales u8 scale[32] and u8 minimum[32], or those of kQ6K, s8 scale[32] of each half.
 // 4-bit floats (kFp4) lie in pairs of blocks, so that quants start at cache lines: E8M0 scale[32] of the first and of
-// the second block, then the quants of each, laid out as those of kQ4; an odd last block has a partner of zeros. A tile
+// the second block, then the quants of each, laid out as those of kQ4; an odd last block has a partner of zeros. kNvFp4
+// has the e4m3 scale[32] of a block's first and of its second half before its quants. A tile
 // of float weights is [K][32 rows], one of kI8 or kE4M3 fp32 scale[K] (of kE4M3 times 2^8) before a byte each [K][32
 // rows].
 // clang-format off
 enum class TileKind : uint8_t {
-  kQ8, kQ8Min, kQ5K, kQ6K, kQ4Offset, kQ4Min, kQ4Zero, kQ4K, kFp4,  // integers
-  kF32, kF16, kBF16, kI8, kE4M3                                     // floats
+  kQ8, kQ8Min, kQ5K, kQ6K, kQ4Offset, kQ4Min, kQ4Zero, kQ4K, kFp4, kNvFp4,  // integers
+  kF32, kF16, kBF16, kI8, kE4M3                                              // floats
 };
 // clang-format on
+constexpr bool OnePlane(TileKind kind) { return kind == TileKind::kFp4 || kind == TileKind::kNvFp4; }
 constexpr bool HasScaleOfEachK(TileKind kind) { return kind >= TileKind::kI8; }
 inline constexpr float kE4M3Unit = 256;  // the bits of a code in the places of binary16's are its value / 256
 
@@ -74,21 +77,22 @@ inline constexpr int kMostQuantized = 127 * kHighUnit;
 // each of fp32 scale, fp32 scale * sum q, int32 sum q, int32 sum q of the first 16.
 inline constexpr int64_t kPlaneBytes = 2 * kQuantBlock;       // per row and block
 inline constexpr int64_t kQuantizedBytes = kPlaneBytes + 16;  // per row and block
-// Of one plane: int8 [rows][32], then [rows] each of fp32 scale / 2 and int32 -12 * sum q.
-inline constexpr int64_t kOnePlaneBytes = kQuantBlock + 8;  // per row and block
+// Of one plane: int8 [rows][32], then [rows] each of fp32 scale / 2, int32 -12 * sum q, int32 that of the first 16.
+inline constexpr int64_t kOnePlaneBytes = kQuantBlock + 12;  // per row and block
 inline constexpr int kMostOfOnePlane = 127;
 
 struct Int8Leaves {
   // Quantizes row `row` of a tile of `rows` rows at `tile`. scale = max|x| / 32258; a block with a value that is not
   // finite gets a NaN scale; max|x| < 2^-100 counts as zero.
   void (*quantize_row)(const float* x, int64_t blocks, int row, int rows, std::byte* tile);
-  // sums[rows][kTileRows] += products over blocks [first, last) of a tile of any integer kind but kFp4; `weights`
+  // sums[rows][kTileRows] += products over blocks [first, last) of a tile of any integer kind of two planes; `weights`
   // and `x` are those of block 0.
   void (*tile)(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
                float* sums);
-  // The same with one plane and a tile of kind kFp4.
+  // The same with one plane and a tile of kind kFp4 or kNvFp4.
   void (*quantize_row_fp4)(const float* x, int64_t blocks, int row, int rows, std::byte* tile);
-  void (*tile_fp4)(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows, float* sums);
+  void (*tile_fp4)(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
+                   float* sums);
 };
 
 struct FloatLeaves {

@@ -7,12 +7,6 @@
 #include "kernels/cpu/packed_tiles.h"
 
 namespace gannet {
-namespace {
-
-bool IsNan(std::byte code) { return (code & std::byte{0x7f}) == std::byte{0x7f}; }
-
-}  // namespace
-
 void PackedTiles::PackScaledTile(int64_t index) const { turned_ ? PackTurnedTile(index) : PackE4M3Tile(index); }
 
 void PackedTiles::PackE4M3Tile(int64_t index) const {
@@ -30,7 +24,7 @@ void PackedTiles::PackE4M3Tile(int64_t index) const {
     }
     for (int64_t k = 0; k < cols(); ++k) {
       codes[k * kTileRows + r] = from[k];
-      if (IsNan(from[k])) scales[k] = std::numeric_limits<float>::quiet_NaN();
+      if (IsNanE4M3(from[k])) scales[k] = std::numeric_limits<float>::quiet_NaN();
     }
   }
 }
@@ -55,7 +49,7 @@ void PackedTiles::PackTurnedTile(int64_t index) const {
       case Storage::kE4M3:
         scales[k] = kE4M3Unit * ScaleAt(*weight_.scales, row, column);
         std::memcpy(values, from, kQuantBlock);
-        if (std::any_of(from, from + kQuantBlock, IsNan)) scales[k] = std::numeric_limits<float>::quiet_NaN();
+        if (std::any_of(from, from + kQuantBlock, IsNanE4M3)) scales[k] = std::numeric_limits<float>::quiet_NaN();
         break;
       case Storage::kQ8_0:
         scales[k] = F16ToFloat(half);

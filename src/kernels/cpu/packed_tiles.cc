@@ -93,6 +93,7 @@ void PackedTiles::Settle(ThreadPool& pool) {
 void PackedTiles::PackTile(int64_t index) const {
   if (HasScaleOfEachK(kind_)) return PackScaledTile(index);
   if (kind_ == TileKind::kFp4) return PackFp4Tile(index);
+  if (kind_ == TileKind::kNvFp4) return PackNvFp4Tile(index);
   if (kind_ == TileKind::kQ4Zero) return PackGroupsOfInt4(index);
   if (IsK(kind_)) return PackKTile(index);
   if (weight_.storage == Storage::kI8) return PackRowsOfInt8(index);
@@ -117,6 +118,26 @@ void PackedTiles::PackFp4Tile(int64_t index) const {
       PairHalves(from + 16 * b, codes);
       StoreWords(codes, 4, quants);
     }
+  });
+}
+
+void PackedTiles::PackNvFp4Tile(int64_t index) const {
+  const Scales& scales = *weight_.scales;
+  for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
+    row_scales_[static_cast<size_t>(index * kTileRows + r)] = kE4M3Unit * scales.factor;
+  }
+  ForEachBlock(index, [&](int64_t r, int64_t b) {
+    const int64_t row = weight_.first_row + (index * kTileRows + r) * weight_.row_stride;
+    const std::byte* two = scales.data + row * scales.row_step + weight_.first_col / 16 + 2 * b;
+    std::byte* block = Place(index) + BlockOffset(kind_, b);
+    block[r] = two[0];
+    block[32 + r] = two[1];
+    if (IsNanE4M3(two[0]) || IsNanE4M3(two[1])) {
+      row_scales_[static_cast<size_t>(index * kTileRows + r)] = std::numeric_limits<float>::quiet_NaN();
+    }
+    std::byte codes[kQuantBlock / 2];
+    PairHalves(weight_.row(index * kTileRows + r) + 16 * b, codes);
+    StoreWords(codes, 4, block + 64 + r / 16 * 256 + 4 * (r % 16));
   });
 }
 

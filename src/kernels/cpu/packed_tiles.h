@@ -18,7 +18,7 @@ class PackedTiles : public PackedMatrix {
   PackedTiles(const Weight& weight, const TileChoice& choice, const char* table);
 
   TileKind kind() const { return kind_; }
-  bool int8() const { return kind_ <= TileKind::kFp4; }
+  bool int8() const { return kind_ < TileKind::kF32; }
   bool plain() const { return plain_; }
   int64_t tiles() const { return (rows() + kTileRows - 1) / kTileRows; }
   int64_t tile_bytes() const { return tile_bytes_; }
@@ -51,6 +51,7 @@ class PackedTiles : public PackedMatrix {
   void ForEachBlock(int64_t index, Pack pack) const;
   void PackInt8Tile(int64_t index) const;
   void PackFp4Tile(int64_t index) const;
+  void PackNvFp4Tile(int64_t index) const;
   void PackRowsOfInt8(int64_t index) const;
   void PackFiveBitTile(int64_t index) const;  // of Q5_0 and Q5_1
   void PackKTile(int64_t index) const;

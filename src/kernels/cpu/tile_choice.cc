@@ -23,6 +23,13 @@ bool IsMx(const Weight& weight) {
          weight.first_col % kQuantBlock == 0;
 }
 
+// Whole blocks of 32 in two halves with an e4m3 each, and one factor.
+bool IsNv(const Weight& weight) {
+  const Scales& scales = *weight.scales;
+  return scales.type == ScaleType::kE4M3 && scales.group_rows == 1 && scales.group_cols == kQuantBlock / 2 &&
+         scales.col_step == 1 && weight.cols % kQuantBlock == 0 && weight.first_col % kQuantBlock == 0;
+}
+
 // Whole blocks of 32, and one scale for a row.
 bool HasRowScales(const Weight& weight) {
   const Scales& scales = *weight.scales;
@@ -98,6 +105,7 @@ TileChoice ChooseTile(const Weight& weight) {
     case Storage::kMxfp4:
       return {TileKind::kFp4, false};
     case Storage::kE2M1:
+      if (IsNv(weight)) return {TileKind::kNvFp4, false, false, true};
       return IsMx(weight) ? TileChoice{TileKind::kFp4, false} : TileChoice{TileKind::kF32, true};
     case Storage::kI8:
       return HasRowScales(weight) ? TileChoice{TileKind::kQ8, false, false, true} : TileChoice{TileKind::kF32, true};
