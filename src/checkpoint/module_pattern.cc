@@ -2,6 +2,7 @@
 
 #include <fnmatch.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/result.h"
@@ -29,6 +30,52 @@ bool ModulePattern::Matches(const std::string& module) const {
     if ((at == 0 || module[at - 1] == '.') && (end == module.size() || module[end] == '.')) return true;
   }
   return false;
+}
+
+void ModulePatterns::Add(std::string text) {
+  const bool plain = !text.starts_with("re:") && text.find_first_of("*?[") == std::string::npos;
+  if (plain) {
+    plain_[text].push_back(patterns_.size());
+  } else {
+    others_.push_back(patterns_.size());
+  }
+  patterns_.emplace_back(std::move(text));
+  matched_.push_back(false);
+}
+
+bool ModulePatterns::Match(const std::string& module) {
+  bool any = false;
+  for (size_t begin = 0; !plain_.empty() && begin < module.size();
+       begin = std::min(module.find('.', begin), module.size()) + 1) {
+    for (size_t end = begin; end < module.size(); ++end) {
+      end = std::min(module.find('.', end), module.size());
+      const auto found = plain_.find(std::string_view(module).substr(begin, end - begin));
+      if (found == plain_.end()) continue;
+      any = true;
+      for (const size_t i : found->second) matched_[i] = true;
+    }
+  }
+  for (const size_t i : others_) {
+    if (!patterns_[i].Matches(module)) continue;
+    any = matched_[i] = true;
+  }
+  return any;
+}
+
+std::vector<std::string> ModulePatterns::broken() const {
+  std::vector<std::string> texts;
+  for (const ModulePattern& pattern : patterns_) {
+    if (pattern.broken()) texts.push_back(pattern.text());
+  }
+  return texts;
+}
+
+std::vector<std::string> ModulePatterns::unmatched() const {
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < patterns_.size(); ++i) {
+    if (!matched_[i] && !patterns_[i].broken()) texts.push_back(patterns_[i].text());
+  }
+  return texts;
 }
 
 }  // namespace gannet

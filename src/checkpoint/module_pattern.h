@@ -1,8 +1,13 @@
 // The ways in which configurations name modules that are not quantized.
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
 
 #include "tokenizer/regex.h"
 
@@ -20,6 +25,26 @@ class ModulePattern {
  private:
   std::string text_;
   std::optional<Regex> regex_;
+};
+
+// A list of them, as long as the checkpoint has modules: whole names and parts of names are looked up, the others tried
+// in turn.
+class ModulePatterns {
+ public:
+  void Add(std::string text);
+  // Whether any matches; remembers each that does.
+  bool Match(const std::string& module);
+  std::vector<std::string> broken() const;
+  std::vector<std::string> unmatched() const;  // so far; none of the broken
+
+ private:
+  struct Hash : std::hash<std::string_view> {
+    using is_transparent = void;
+  };
+  std::vector<ModulePattern> patterns_;
+  std::vector<bool> matched_;
+  std::unordered_map<std::string, std::vector<size_t>, Hash, std::equal_to<>> plain_;
+  std::vector<size_t> others_;
 };
 
 }  // namespace gannet

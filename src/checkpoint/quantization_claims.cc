@@ -12,13 +12,13 @@
 namespace gannet {
 namespace {
 
-std::vector<ModulePattern> ExcludeList(const Json& quantization) {
-  std::vector<ModulePattern> entries;
+ModulePatterns ExcludeList(const Json& quantization) {
+  ModulePatterns entries;
   for (const char* key : {"exclude", "ignore", "exclude_modules", "ignored_layers", "modules_to_not_convert"}) {
     const Json* list = quantization.Find(key);
     if (!list || !list->is_array()) continue;
     for (const Json& entry : list->as_array()) {
-      if (entry.is_string() && !entry.as_string().empty()) entries.emplace_back(entry.as_string());
+      if (entry.is_string() && !entry.as_string().empty()) entries.Add(entry.as_string());
     }
   }
   return entries;
@@ -84,17 +84,12 @@ std::vector<std::string> CompareWithClaims(const Json& config, const TensorMap& 
   if (!quantization || !quantization->is_object()) return {};
   const Json* method = quantization->Find("quant_method");
   const bool fp8 = method && *method == Json("fp8");
-  const std::vector<ModulePattern> exclude = ExcludeList(*quantization);
+  ModulePatterns exclude = ExcludeList(*quantization);
   const SaidTypes said(*quantization);
-  std::vector<bool> matched(exclude.size(), false);
   std::map<std::string, std::vector<std::string>> disagree;  // sentence -> modules
   for (const auto& [name, tensor] : tensors) {
     const std::string module = name.ends_with(".weight") ? name.substr(0, name.size() - 7) : name;
-    bool excluded = false;
-    for (size_t i = 0; i < exclude.size(); ++i) {
-      if (!exclude[i].Matches(module)) continue;
-      matched[i] = excluded = true;
-    }
+    const bool excluded = exclude.Match(module);
     if (tensor.scales && excluded) {
       disagree[fmt::format("excludes {{}} that the files hold as {}", tensor.dtype)].push_back(module);
     } else if (tensor.scales) {
@@ -114,16 +109,10 @@ std::vector<std::string> CompareWithClaims(const Json& config, const TensorMap& 
     sentences.push_back(
         fmt::format("quantization_config {}; read as held", fmt::format(fmt::runtime(sentence), names)));
   }
-  std::vector<std::string> idle;
-  for (size_t i = 0; i < exclude.size(); ++i) {
-    if (exclude[i].broken()) {
-      sentences.push_back(
-          fmt::format("quantization_config excludes {}, which is no regular expression", Quoted(exclude[i].text())));
-    } else if (!matched[i]) {
-      idle.push_back(exclude[i].text());
-    }
+  for (const std::string& text : exclude.broken()) {
+    sentences.push_back(fmt::format("quantization_config excludes {}, which is no regular expression", Quoted(text)));
   }
-  if (!idle.empty()) {
+  if (const std::vector<std::string> idle = exclude.unmatched(); !idle.empty()) {
     sentences.push_back(fmt::format("quantization_config excludes {} {} that the files do not have: {}", idle.size(),
                                     idle.size() == 1 ? "module" : "modules", FewNames(idle)));
   }
