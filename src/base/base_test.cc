@@ -31,6 +31,26 @@ TEST(Philox, OpenUnitNeverReachesItsEnds) {
   EXPECT_LT(OpenUnit(0xffffffff), 1.0f);
 }
 
+TEST(DType, Fp8IsTheNearestCode) {
+  for (int code = 0; code < 126; ++code) {
+    const float low = kE4M3.values[code];
+    const float high = kE4M3.values[code + 1];
+    ASSERT_LT(low, high);
+    const float middle = (low + high) / 2;  // exact
+    for (const float sign : {1.0f, -1.0f}) {
+      const int bit = sign < 0 ? 128 : 0;
+      EXPECT_EQ(FloatToE4M3(sign * low), code | bit);
+      EXPECT_EQ(FloatToE4M3(sign * std::nextafter(middle, 0.0f)), code | bit);
+      EXPECT_EQ(FloatToE4M3(sign * middle), (code % 2 == 0 ? code : code + 1) | bit);
+      EXPECT_EQ(FloatToE4M3(sign * std::nextafter(middle, 1e9f)), (code + 1) | bit);
+    }
+  }
+  EXPECT_EQ(kE4M3.values[126], 448.0f);
+  EXPECT_EQ(FloatToE4M3(1e30f), 126);
+  EXPECT_TRUE(std::isnan(kE4M3.values[FloatToE4M3(std::numeric_limits<float>::infinity())]));
+  EXPECT_TRUE(std::isnan(kE4M3.values[FloatToE4M3(std::nanf(""))]));
+}
+
 TEST(DType, EveryHalfSurvivesTheRoundTrip) {
   for (uint32_t bits = 0; bits < 0x10000; ++bits) {
     const uint16_t half = static_cast<uint16_t>(bits);

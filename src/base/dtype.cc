@@ -1,6 +1,7 @@
 #include "base/dtype.h"
 
 #include <array>
+#include <cmath>
 
 #include "base/result.h"
 #include "base/weight.h"
@@ -42,6 +43,18 @@ const StorageInfo& InfoOf(Storage storage) {
       {"INT4", 2, 1},     {"AWQ", 2, 1, true}, {"GPTQ", 2, 1, true}, {"GPTQ of 8 bits", 1, 1, true},
   }};
   return kTable.at(static_cast<size_t>(storage));
+}
+
+uint8_t FloatToE4M3(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = bits >> 24 & 0x80;
+  const float size = std::fabs(value);
+  if (!(size <= std::numeric_limits<float>::max())) return static_cast<uint8_t>(sign | 0x7f);
+  if (size >= 448) return static_cast<uint8_t>(sign | 0x7e);
+  if (size < 0x1p-6f) return static_cast<uint8_t>(sign | static_cast<uint32_t>(std::nearbyint(size * 0x1p9f)));
+  const uint32_t whole = bits & 0x7fffffffu;
+  const uint32_t rounded = (whole + 0x7ffffu + (whole >> 20 & 1)) >> 20;
+  return static_cast<uint8_t>(sign | (rounded - (120u << 3)));
 }
 
 }  // namespace gannet

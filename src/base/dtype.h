@@ -1,8 +1,9 @@
-// Scalar conversions between fp32 and the 16-bit floats of checkpoints and caches.
+// Scalar conversions between fp32 and the 16-bit and 8-bit floats of checkpoints and caches.
 #pragma once
 
 #include <bit>
 #include <cstdint>
+#include <limits>
 
 namespace gannet {
 
@@ -17,5 +18,25 @@ inline uint16_t FloatToBF16(float value) {
 
 float F16ToFloat(uint16_t bits);   // IEEE 754 binary16, subnormals and infinities included
 uint16_t FloatToF16(float value);  // round to nearest even, overflow to infinity
+
+// E4M3 of the OCP 8-bit floating point specification: bias 7, no infinities, 0x7f and 0xff are NaN.
+constexpr float E4M3ToFloat(uint8_t bits) {
+  const int exponent = bits >> 3 & 15;
+  const int mantissa = bits & 7;
+  float value = exponent == 0 ? static_cast<float>(mantissa) * 0x1p-9f : static_cast<float>(8 + mantissa) * 0x1p-10f;
+  for (int i = 0; i < exponent; ++i) value *= 2;
+  if ((bits & 0x7f) == 0x7f) value = std::numeric_limits<float>::quiet_NaN();
+  return (bits & 0x80) != 0 ? -value : value;
+}
+struct E4M3Table {
+  float values[256] = {};
+  constexpr E4M3Table() {
+    for (int i = 0; i < 256; ++i) values[i] = E4M3ToFloat(static_cast<uint8_t>(i));
+  }
+};
+inline constexpr E4M3Table kE4M3;
+
+// Round to nearest even; beyond 448, the largest, to that one; infinities become NaN.
+uint8_t FloatToE4M3(float value);
 
 }  // namespace gannet

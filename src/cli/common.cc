@@ -51,7 +51,8 @@ KvType ParseKvType(const std::string& name) {
   if (name == "f32") return KvType::kF32;
   if (name == "f16") return KvType::kF16;
   if (name == "bf16") return KvType::kBF16;
-  throw UsageError(fmt::format("--kv-type is {}, but must be f32, f16 or bf16", name));
+  if (name == "fp8") return KvType::kFp8;
+  throw UsageError(fmt::format("--kv-type is {}, but must be f32, f16, bf16 or fp8", name));
 }
 
 void AddModelArgument(CLI::App& command, std::string& model) {
@@ -67,7 +68,7 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
   command.add_option("--config-override", flags.overrides, "KEY=VALUE, read in place of the model's own key")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command.add_option("--kv-type", flags.kv_type, "type of the cache: f32, f16 or bf16")->capture_default_str();
+  command.add_option("--kv-type", flags.kv_type, "type of the cache: f32, f16, bf16 or fp8")->capture_default_str();
   command.add_option("--memory-limit", flags.memory_limit, "most memory for weights, workspace and cache (8G, 512M)");
   command
       .add_option("--shard-experts", flags.experts,

@@ -302,7 +302,7 @@ void AddInspect(CLI::App& app, int& exit_code) {
       ->required();
   command->add_flag("--json", flags->json, "print JSON");
   command->add_option("--kernels", flags->kernels, "the table of kernels to ask")->capture_default_str();
-  command->add_option("--kv-type", flags->kv_type, "type of the cache: f32, f16 or bf16")->capture_default_str();
+  command->add_option("--kv-type", flags->kv_type, "type of the cache: f32, f16, bf16 or fp8")->capture_default_str();
   command->add_option("--config-override", flags->overrides, "KEY=VALUE, read in place of the model's own key")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -21,7 +21,7 @@ namespace gannet {
 inline constexpr int64_t kBlockTokens = 64;
 inline constexpr int64_t kPieceTokens = 512;
 
-enum class KvType : uint8_t { kF32, kF16, kBF16 };
+enum class KvType : uint8_t { kF32, kF16, kBF16, kFp8 };  // kFp8: e4m3, no scale
 int64_t BytesOf(KvType type);
 std::string_view NameOf(KvType type);  // "f32", ...: the argument of --kv-type
 

@@ -19,7 +19,8 @@ struct Heads {
 };
 constexpr Heads kHeads[] = {{9, 3, 64, 64, KvType::kF16},    {4, 4, 10, 10, KvType::kF32},
                             {6, 2, 192, 128, KvType::kBF16}, {8, 1, 128, 128, KvType::kF32},
-                            {7, 1, 33, 17, KvType::kF16},    {2, 1, 16, 96, KvType::kBF16}};
+                            {7, 1, 33, 17, KvType::kF16},    {2, 1, 16, 96, KvType::kBF16},
+                            {6, 3, 40, 24, KvType::kFp8}};
 
 // Sequences with their cache; all memory that holds no token is NaN (all bits set) in every type.
 struct Case {

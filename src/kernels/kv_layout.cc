@@ -6,7 +6,7 @@
 
 namespace gannet {
 
-int64_t BytesOf(KvType type) { return type == KvType::kF32 ? 4 : 2; }
+int64_t BytesOf(KvType type) { return type == KvType::kF32 ? 4 : type == KvType::kFp8 ? 1 : 2; }
 
 std::string_view NameOf(KvType type) {
   switch (type) {
@@ -16,6 +16,8 @@ std::string_view NameOf(KvType type) {
       return "f16";
     case KvType::kBF16:
       return "bf16";
+    case KvType::kFp8:
+      return "fp8";
   }
   return "?";
 }
@@ -45,6 +47,10 @@ void LoadLatents(const LatentLoadArgs& args, ThreadPool& pool) {
       float* out = args.out + i * args.out_stride;
       if (layout.type == KvType::kF32) {
         std::memcpy(out, row, static_cast<size_t>(layout.key_dim) * sizeof(float));
+        continue;
+      }
+      if (layout.type == KvType::kFp8) {
+        for (int64_t d = 0; d < layout.key_dim; ++d) out[d] = kE4M3.values[std::to_integer<size_t>(row[d])];
         continue;
       }
       const auto* bits = reinterpret_cast<const uint16_t*>(row);

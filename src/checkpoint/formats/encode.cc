@@ -21,14 +21,6 @@ int NearestE2M1(float m) {
   return (m > 0.25f) + (m >= 0.75f) + (m > 1.25f) + (m >= 1.75f) + (m > 2.5f) + (m >= 3.5f) + (m > 5.0f);
 }
 
-// The nearest e4m3 code, without its sign; halfway the even one, above 448 that of 448.
-int NearestE4M3(float m) {
-  if (m < 0x1p-6f) return static_cast<int>(std::nearbyint(m * 0x1p9f));
-  const uint32_t bits = std::bit_cast<uint32_t>(m);
-  const int code = static_cast<int>((bits + 0x7ffffu + (bits >> 20 & 1u)) >> 20) - (120 << 3);
-  return std::min(code, 126);
-}
-
 std::byte Signed(int code, float value, int sign_bit) {
   return static_cast<std::byte>(std::signbit(value) ? code | sign_bit : code);
 }
@@ -55,7 +47,7 @@ void EncodeFp8Block(const float* w, int64_t rows, int64_t k, std::byte* values, 
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t c = first; c < first + count; ++c) {
         const float value = w[r * k + c];
-        values[r * k + c] = Signed(NearestE4M3(std::fabs(value) / scale), value, 128);
+        values[r * k + c] = static_cast<std::byte>(FloatToE4M3(value / scale));
       }
     }
   }

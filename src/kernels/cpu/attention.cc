@@ -36,6 +36,7 @@ struct Shape {
   int64_t value_stride;  // elements between the values of two tokens
   int64_t state_floats;  // of one line
   bool latent;
+  float unit;  // what a loaded key or value is to be multiplied with
 };
 
 // scores[r][16 c ...] = q[r] . keys for C groups of 16 tokens from group c.
@@ -187,8 +188,12 @@ Lines LinesOf(const AttentionArgs& args, const AttentionTask& task) {
 }
 
 Shape ShapeOf(const KvLayout& layout) {
-  return {layout.latent ? PaddedKeyDim(layout) : layout.key_dim, PaddedValueDim(layout), ValueStride(layout),
-          AttentionCarry(layout), layout.latent};
+  return {layout.latent ? PaddedKeyDim(layout) : layout.key_dim,
+          PaddedValueDim(layout),
+          ValueStride(layout),
+          AttentionCarry(layout),
+          layout.latent,
+          layout.type == KvType::kFp8 ? UnitOf<KvE4M3>() : 1.0f};
 }
 
 void WriteOutput(const AttentionArgs& args, const Shape& shape, const Lines& lines, int64_t line, float* state) {
@@ -202,7 +207,7 @@ void WriteOutput(const AttentionArgs& args, const Shape& shape, const Lines& lin
     inverse = kept * args.value_scale / (state[1] * kept + ExpOf(sink - largest));
   }
   for (int64_t i = kCarryHeader; i < shape.state_floats; i += 16) {
-    Store(Mul(Load(state + i), Broadcast(inverse)), state + i);
+    Store(Mul(Load(state + i), Broadcast(inverse * shape.unit)), state + i);
   }
   std::copy_n(state + kCarryHeader, value_dim, out);
 }
@@ -308,7 +313,7 @@ void RunOf(const AttentionArgs& args, const AttentionTask& task) {
   for (int64_t line = 0; line < task.lines; ++line) {
     const float* from = args.q + lines.row(line) * args.q_stride + lines.head(line) * key_dim;
     float* to = q + line * shape.key_dim;
-    for (int64_t d = 0; d < key_dim; ++d) to[d] = from[d] * args.scale;
+    for (int64_t d = 0; d < key_dim; ++d) to[d] = from[d] * args.scale * shape.unit;
     std::fill(to + key_dim, to + shape.key_dim, 0.0f);
   }
   if (task.states) return RunPiece<T>(lines, shape, q, task.first_piece, task.states);
@@ -336,6 +341,7 @@ void RunOf(const AttentionArgs& args, const AttentionTask& task) {
 void Run(const AttentionArgs& args, const AttentionTask& task) {
   if (args.pages.layout.type == KvType::kF32) return RunOf<float>(args, task);
   if (args.pages.layout.type == KvType::kF16) return RunOf<hwy::float16_t>(args, task);
+  if (args.pages.layout.type == KvType::kFp8) return RunOf<KvE4M3>(args, task);
   return RunOf<hwy::bfloat16_t>(args, task);
 }
 

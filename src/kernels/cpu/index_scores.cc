@@ -47,13 +47,14 @@ void ScoresOf(const float* q, const float* weights, int64_t heads, const KvLayou
   int64_t h = 0;
   for (; h + 4 <= heads; h += 4) AddHeads<T, 4>(q + h * row_dim, weights + h, rows, row_dim, from, to, sums);
   for (; h < heads; ++h) AddHeads<T, 1>(q + h * row_dim, weights + h, rows, row_dim, from, to, sums);
-  for (int64_t j = from; j < to; ++j) scores[j - from] = sums[j];
+  for (int64_t j = from; j < to; ++j) scores[j - from] = sums[j] * UnitOf<T>();
 }
 
 void Scores(const float* q, const float* weights, int64_t heads, const KvLayout& layout, const std::byte* block,
             int64_t from, int64_t to, float* scores) {
   if (layout.type == KvType::kF32) return ScoresOf<float>(q, weights, heads, layout, block, from, to, scores);
   if (layout.type == KvType::kF16) return ScoresOf<hwy::float16_t>(q, weights, heads, layout, block, from, to, scores);
+  if (layout.type == KvType::kFp8) return ScoresOf<KvE4M3>(q, weights, heads, layout, block, from, to, scores);
   return ScoresOf<hwy::bfloat16_t>(q, weights, heads, layout, block, from, to, scores);
 }
 

@@ -76,15 +76,27 @@ HWY_INLINE FloatVec LoadPart(const int8_t* from, int part) {
 struct E4M3 {
   uint8_t bits;
 };
-HWY_INLINE FloatVec LoadPart(const E4M3* from, int part) {
+// The same in a cache, where NaN stays NaN.
+struct KvE4M3 {
+  uint8_t bits;
+};
+template <typename T>
+constexpr float UnitOf() {
+  return sizeof(T) == 1 ? 256.0f : 1.0f;
+}
+template <bool kNan>
+HWY_INLINE FloatVec LoadE4M3(const uint8_t* from) {
   const hn::Rebind<uint8_t, FloatTag> bytes;
   const hn::Rebind<uint16_t, FloatTag> words;
   const hn::Rebind<hwy::float16_t, FloatTag> halves;
-  const auto code = hn::PromoteTo(words, hn::LoadU(bytes, reinterpret_cast<const uint8_t*>(from) + part * kLanes));
-  const auto bits = hn::Or(hn::And(hn::ShiftLeft<7>(code), hn::Set(words, 0x3f80)),
-                           hn::And(hn::ShiftLeft<8>(code), hn::Set(words, 0x8000)));
+  const auto code = hn::PromoteTo(words, hn::LoadU(bytes, from));
+  const auto size = hn::And(hn::ShiftLeft<7>(code), hn::Set(words, 0x3f80));
+  auto bits = hn::Or(size, hn::And(hn::ShiftLeft<8>(code), hn::Set(words, 0x8000)));
+  if (kNan) bits = hn::Or(bits, hn::IfThenElseZero(hn::Eq(size, hn::Set(words, 0x3f80)), hn::Set(words, 0x7c00)));
   return hn::PromoteTo(FloatTag(), hn::BitCast(halves, bits));
 }
+HWY_INLINE FloatVec LoadPart(const E4M3* from, int part) { return LoadE4M3<false>(&from->bits + part * kLanes); }
+HWY_INLINE FloatVec LoadPart(const KvE4M3* from, int part) { return LoadE4M3<true>(&from->bits + part * kLanes); }
 template <typename T>
 HWY_INLINE F32x16 Load(const T* from) {
   F32x16 out;

@@ -27,6 +27,9 @@ HWY_INLINE void Narrow(const float* from, hwy::bfloat16_t* to) {
   for (int i = 0; i < 16; ++i) bits[i] = FloatToBF16(from[i]);
   std::memcpy(to, bits, sizeof(bits));
 }
+HWY_INLINE void Narrow(const float* from, KvE4M3* to) {
+  for (int i = 0; i < 16; ++i) to[i].bits = FloatToE4M3(from[i]);
+}
 HWY_INLINE void Narrow(const float* from, hwy::float16_t* to) {
   const hn::Rebind<hwy::float16_t, FloatTag> half;
   const F32x16 v = Load(from);
@@ -86,6 +89,8 @@ void StoreKv(const KvStoreArgs& args, ThreadPool& pool) {
         StoreSlot<float>(args, row);
       } else if (type == KvType::kF16) {
         StoreSlot<hwy::float16_t>(args, row);
+      } else if (type == KvType::kFp8) {
+        StoreSlot<KvE4M3>(args, row);
       } else {
         StoreSlot<hwy::bfloat16_t>(args, row);
       }

@@ -14,6 +14,8 @@ namespace {
 void Write(KvType type, std::byte* at, float value) {
   if (type == KvType::kF32) {
     std::memcpy(at, &value, 4);
+  } else if (type == KvType::kFp8) {
+    *at = static_cast<std::byte>(FloatToE4M3(value));
   } else {
     const uint16_t bits = type == KvType::kF16 ? FloatToF16(value) : FloatToBF16(value);
     std::memcpy(at, &bits, 2);
@@ -26,6 +28,7 @@ float Read(KvType type, const std::byte* at) {
     std::memcpy(&value, at, 4);
     return value;
   }
+  if (type == KvType::kFp8) return kE4M3.values[std::to_integer<size_t>(*at)];
   uint16_t bits;
   std::memcpy(&bits, at, 2);
   return type == KvType::kF16 ? F16ToFloat(bits) : BF16ToFloat(bits);
