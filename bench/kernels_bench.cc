@@ -34,9 +34,8 @@ struct Bench {
       packed.push_back(kernels.pack(weight.weight));
       weights.push_back(packed.back().get());
     }
-    const bool int8 = std::string_view(packed[0]->kernel()).find("int8 ") != std::string_view::npos;
     Print(fmt::format("{} {} x {} rows {}", packed[0]->kernel(), n, k, m), MeasureProducts(kernels, pool, weights, m),
-          int8 ? roof.int8_gops : roof.fp32_gflops);
+          weights[0]->int8() ? roof.int8_gops : roof.fp32_gflops);
   }
 
   void Attention(const KvLayout& layout, int64_t query_heads, int64_t rows, int64_t context) {

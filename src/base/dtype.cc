@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "base/result.h"
 #include "base/weight.h"
@@ -43,6 +44,27 @@ const StorageInfo& InfoOf(Storage storage) {
       {"INT4", 2, 1},     {"AWQ", 2, 1, true}, {"GPTQ", 2, 1, true}, {"GPTQ of 8 bits", 1, 1, true},
   }};
   return kTable.at(static_cast<size_t>(storage));
+}
+
+float Scales::at(int64_t index) const {
+  switch (type) {
+    case ScaleType::kF32: {
+      float whole;
+      std::memcpy(&whole, data + 4 * index, 4);
+      return whole;
+    }
+    case ScaleType::kF16:
+    case ScaleType::kBF16: {
+      uint16_t half;
+      std::memcpy(&half, data + 2 * index, 2);
+      return type == ScaleType::kF16 ? F16ToFloat(half) : BF16ToFloat(half);
+    }
+    case ScaleType::kE8M0:
+      return E8M0ToFloat(std::to_integer<uint8_t>(data[index]));
+    case ScaleType::kE4M3:
+      return kE4M3.values[std::to_integer<size_t>(data[index])];
+  }
+  return 0;
 }
 
 uint8_t FloatToE4M3(float value) {

@@ -19,6 +19,12 @@ inline uint16_t FloatToBF16(float value) {
 float F16ToFloat(uint16_t bits);   // IEEE 754 binary16, subnormals and infinities included
 uint16_t FloatToF16(float value);  // round to nearest even, overflow to infinity
 
+// E8M0 of OCP MX 1.0: 2^(bits - 127), 255 is NaN.
+inline float E8M0ToFloat(uint8_t bits) {
+  if (bits == 255) return std::numeric_limits<float>::quiet_NaN();
+  return std::bit_cast<float>(bits == 0 ? 0x00400000u : static_cast<uint32_t>(bits) << 23);
+}
+
 // E4M3 of the OCP 8-bit floating point specification: bias 7, no infinities, 0x7f and 0xff are NaN.
 constexpr float E4M3ToFloat(uint8_t bits) {
   const int exponent = bits >> 3 & 15;

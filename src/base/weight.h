@@ -67,6 +67,12 @@ struct Scales {
   int64_t zero_step = 0;  // words from a row of them to the next
   int zero_bits = 4;
   int zero = 0;
+
+  float at(int64_t index) const;  // element `index` of data, without `factor`
+  // Of row `row` and column `column` of the whole matrix, where group_of is null.
+  float at(int64_t row, int64_t column) const {
+    return at(row / group_rows * row_step + column / group_cols * col_step);
+  }
 };
 
 // A view of a matrix [rows, cols] (cols is K, the reduction axis). Row-major and dense unless col_bytes says otherwise:
@@ -90,6 +96,7 @@ struct Weight {
   void (*dequantize_row)(const Weight& weight, int64_t row, float* out) = nullptr;
 
   const std::byte* row(int64_t r) const { return data + r * row_bytes; }
+  int64_t whole_row(int64_t r) const { return first_row + r * row_stride; }  // of the matrix that `scales` describe
   // Of its elements, wherever they lie.
   int64_t bytes() const { return rows * (cols / InfoOf(storage).block_values * InfoOf(storage).block_bytes); }
   bool dense() const { return col_bytes == 0; }

@@ -22,7 +22,7 @@ bool ModulePattern::Matches(const std::string& module) const {
     const std::vector<Regex::Match> found = regex_ ? regex_->FindAll(module) : std::vector<Regex::Match>{};
     return !found.empty() && found.front().begin == 0;
   }
-  if (text_.find_first_of("*?[") != std::string::npos) {
+  if (is_glob()) {
     return fnmatch(text_.c_str(), module.c_str(), 0) == 0 || fnmatch((text_ + ".*").c_str(), module.c_str(), 0) == 0;
   }
   for (size_t at = module.find(text_); at != std::string::npos; at = module.find(text_, at + 1)) {
@@ -33,14 +33,9 @@ bool ModulePattern::Matches(const std::string& module) const {
 }
 
 void ModulePatterns::Add(std::string text) {
-  const bool plain = !text.starts_with("re:") && text.find_first_of("*?[") == std::string::npos;
-  if (plain) {
-    plain_[text].push_back(patterns_.size());
-  } else {
-    others_.push_back(patterns_.size());
-  }
   patterns_.emplace_back(std::move(text));
   matched_.push_back(false);
+  (patterns_.back().plain() ? plain_[patterns_.back().text()] : others_).push_back(patterns_.size() - 1);
 }
 
 bool ModulePatterns::Match(const std::string& module) {

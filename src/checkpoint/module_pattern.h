@@ -19,10 +19,13 @@ class ModulePattern {
  public:
   explicit ModulePattern(std::string text);
   const std::string& text() const { return text_; }
-  bool broken() const { return text_.starts_with("re:") && !regex_; }  // an expression that does not compile
+  bool broken() const { return text_.starts_with("re:") && !regex_; }     // an expression that does not compile
+  bool plain() const { return !text_.starts_with("re:") && !is_glob(); }  // a name or a part of one
   bool Matches(const std::string& module) const;
 
  private:
+  bool is_glob() const { return text_.find_first_of("*?[") != std::string::npos; }
+
   std::string text_;
   std::optional<Regex> regex_;
 };
@@ -34,7 +37,7 @@ class ModulePatterns {
   void Add(std::string text);
   // Whether any matches; remembers each that does.
   bool Match(const std::string& module);
-  std::vector<std::string> broken() const;
+  std::vector<std::string> broken() const;     // no regular expressions
   std::vector<std::string> unmatched() const;  // so far; none of the broken
 
  private:

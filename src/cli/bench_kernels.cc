@@ -42,7 +42,7 @@ std::vector<KernelRow> MeasureKernels(Model& model, const std::vector<int>& rows
       row.count = static_cast<int64_t>(group.size());
       row.rows = count;
       row.speed = MeasureProducts(model.kernels(), model.pool(), group, count);
-      row.int8 = row.kernel.find(" x int8") != std::string::npos;
+      row.int8 = group[0]->int8();
       out.push_back(std::move(row));
     }
   }

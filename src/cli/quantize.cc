@@ -54,13 +54,10 @@ class Chooser {
       throw UsageError(
           "--sensitive int8 goes with mxfp4 and int8; a checkpoint in fp8-block holds FP8 and floats alone");
     }
-    for (const std::string& text : flags.exclude) {
-      exclude_.emplace_back(text);
-      if (exclude_.back().broken()) {
-        throw UsageError(fmt::format("--exclude {} is no regular expression", text));
-      }
+    for (const std::string& text : flags.exclude) exclude_.Add(text);
+    if (const std::vector<std::string> broken = exclude_.broken(); !broken.empty()) {
+      throw UsageError(fmt::format("--exclude {} is no regular expression", broken[0]));
     }
-    matched_.resize(exclude_.size());
     for (const PlannedTensor& planned : PlanTensors(spec, NameStyle::kHuggingFace)) {
       slots_.emplace(planned.name, planned.slot);
       if (planned.layer >= std::ssize(spec.layers)) drafts_.insert(planned.name);
@@ -73,11 +70,7 @@ class Chooser {
     const auto slot = slots_.find(tensor.name);
     const bool matrix = tensor.shape.size() == 2 && tensor.name.ends_with(".weight") && !tensor.scales;
     const std::string module = tensor.name.substr(0, tensor.name.size() - std::min<size_t>(tensor.name.size(), 7));
-    bool excluded = false;
-    for (size_t i = 0; i < exclude_.size(); ++i) {
-      if (!exclude_[i].Matches(module)) continue;
-      matched_[i] = excluded = true;
-    }
+    const bool excluded = exclude_.Match(module);
     if (slot == slots_.end() || !matrix || excluded) return nullptr;
     if (drafts_.contains(tensor.name) && !flags_.mtp) return nullptr;
     const QuantizedPart part = PartOf(slot->second);
@@ -85,16 +78,15 @@ class Chooser {
     return part == QuantizedPart::kProjection && encoder_->fits(tensor.shape[1]) ? encoder_ : nullptr;
   }
   void RefuseIdleExcludes() const {
-    for (size_t i = 0; i < exclude_.size(); ++i) {
-      if (!matched_[i]) throw UsageError(fmt::format("--exclude {} matches no module", exclude_[i].text()));
+    if (const std::vector<std::string> idle = exclude_.unmatched(); !idle.empty()) {
+      throw UsageError(fmt::format("--exclude {} matches no module", idle[0]));
     }
   }
 
  private:
   const QuantizeFlags& flags_;
   const Encoder* encoder_;
-  std::vector<ModulePattern> exclude_;
-  std::vector<bool> matched_;
+  ModulePatterns exclude_;
   std::map<std::string, Slot, std::less<>> slots_;
   std::set<std::string, std::less<>> drafts_;
 };

@@ -24,12 +24,13 @@ namespace gannet {
 class PackedMatrix {
  public:
   virtual ~PackedMatrix() = default;
-  int64_t rows() const { return rows_; }   // N
-  int64_t cols() const { return cols_; }   // K
-  virtual int64_t bytes() const = 0;       // streamed for one full product of a single row
-  virtual bool owns_memory() const = 0;    // true: the weight's own bytes are not read again
-  virtual void Settle(ThreadPool&) {}      // lays out now what is left, in parallel
-  virtual const char* kernel() const = 0;  // for reports: "q4_1 x int8 avx512vnni", ...
+  int64_t rows() const { return rows_; }       // N
+  int64_t cols() const { return cols_; }       // K
+  virtual int64_t bytes() const = 0;           // streamed for one full product of a single row
+  virtual bool owns_memory() const = 0;        // true: the weight's own bytes are not read again
+  virtual void Settle(ThreadPool&) {}          // lays out now what is left, in parallel
+  virtual bool int8() const { return false; }  // its products are of integers
+  virtual const char* kernel() const = 0;      // for reports: "q4_1 x int8 avx512vnni", ...
 
  protected:
   PackedMatrix(int64_t rows, int64_t cols) : rows_(rows), cols_(cols) {}

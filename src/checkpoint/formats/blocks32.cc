@@ -1,6 +1,7 @@
 // Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4: blocks of 32 values with one scale, and one minimum in the _1 forms.
 #include <cstring>
 
+#include "base/dtype.h"
 #include "checkpoint/formats/dequantize.h"
 #include "checkpoint/formats/half.h"
 #include "checkpoint/formats/small_floats.h"

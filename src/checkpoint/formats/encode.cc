@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/dtype.h"
 #include "checkpoint/formats/small_floats.h"
 
 namespace gannet {

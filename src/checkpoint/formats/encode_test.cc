@@ -7,6 +7,7 @@
 #include <cstring>
 #include <random>
 
+#include "base/dtype.h"
 #include "checkpoint/formats/small_floats.h"
 
 namespace gannet {

@@ -19,22 +19,6 @@ T Read(const std::byte* from) {
   return value;
 }
 
-float ScaleAt(const Scales& scales, int64_t index) {
-  switch (scales.type) {
-    case ScaleType::kF32:
-      return Read<float>(scales.data + 4 * index);
-    case ScaleType::kF16:
-      return F16ToFloat(Read<uint16_t>(scales.data + 2 * index));
-    case ScaleType::kBF16:
-      return BF16ToFloat(Read<uint16_t>(scales.data + 2 * index));
-    case ScaleType::kE8M0:
-      return E8M0ToFloat(Read<uint8_t>(scales.data + index));
-    case ScaleType::kE4M3:
-      return kE4M3.values[Read<uint8_t>(scales.data + index)];
-  }
-  return 0;
-}
-
 uint32_t BitsOfWord(const std::byte* words, int64_t index, int shift, int bits) {
   return Read<uint32_t>(words + 4 * index) >> shift & ((1u << bits) - 1);
 }
@@ -62,7 +46,7 @@ int ZeroAt(const Scales& scales, int64_t row, int64_t group) {
 template <typename Code>
 void ForEachGroup(const Weight& weight, int64_t row, float* out, Code code) {
   const Scales& scales = *weight.scales;
-  const int64_t whole_row = weight.first_row + row * weight.row_stride;
+  const int64_t whole_row = weight.whole_row(row);
   const int64_t first_scale = whole_row / scales.group_rows * scales.row_step;
   for (int64_t c = 0; c < weight.cols;) {
     const int64_t column = weight.first_col + c;
@@ -72,7 +56,7 @@ void ForEachGroup(const Weight& weight, int64_t row, float* out, Code code) {
       group = Read<int32_t>(scales.group_of + 4 * column);
       end = c + 1;
     }
-    const float scale = ScaleAt(scales, first_scale + group * scales.col_step) * scales.factor;
+    const float scale = scales.at(first_scale + group * scales.col_step) * scales.factor;
     const int zero = ZeroAt(scales, whole_row, group);
     for (; c < end; ++c) out[c] = code(c, whole_row, zero) * scale;
   }

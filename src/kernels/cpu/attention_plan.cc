@@ -56,6 +56,7 @@ void RunAttention(const AttentionArgs& args, ThreadPool& pool, const AttentionLe
 
   int64_t most = 0;
   for (const AttentionSequence& sequence : sequences) {
+    if (most >= wanted) break;
     const int64_t pieces = args.carry ? 1 : std::max<int64_t>(1, PiecesSeen(args, sequence).count);
     most += pieces * layout.kv_heads * ((sequence.row_count * group + per_task - 1) / per_task);
   }

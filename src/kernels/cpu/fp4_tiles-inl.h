@@ -144,11 +144,7 @@ HWY_NOINLINE void Fp4Rows(const std::byte* weights, const std::byte* x, int64_t 
   sums += offset * kTileRows + half * 16;
   x += first * rows * kOnePlaneBytes;
   F32x16 total[R][H];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int h = 0; h < H; ++h) total[r][h] = Load(sums + r * kTileRows + 16 * h);
-  }
+  LoadSums(sums, total);
   for (int64_t b = first; b < last; ++b, x += rows * kOnePlaneBytes) {
     const std::byte* block = kTwo ? weights + BlockOffset(kKind, b) : weights + b / 2 * kFp4PairBytes + 512 * (b % 2);
     const std::byte* quants = block + 64 + half * 256;
@@ -171,25 +167,11 @@ HWY_NOINLINE void Fp4Rows(const std::byte* weights, const std::byte* x, int64_t 
     DotFp4<kTwo, R, H>(quants, values, sum, kTwo ? second : sum);
 #pragma GCC unroll 2
     for (int h = 0; h < H; ++h) {
-      const F32x16 scale_w = ScaleOfFp4<kKind>(weights, b, half + h, 0);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        total[r][h] = MulAdd(ToFloat(sum[r][h]), Mul(scale_w, Broadcast(half_scale[r])), total[r][h]);
-      }
-      if constexpr (kTwo) {
-        const F32x16 second_scale = ScaleOfFp4<kKind>(weights, b, half + h, 1);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) {
-          total[r][h] = MulAdd(ToFloat(second[r][h]), Mul(second_scale, Broadcast(half_scale[r])), total[r][h]);
-        }
-      }
+      AddSums(sum, h, ScaleOfFp4<kKind>(weights, b, half + h, 0), half_scale, total);
+      if constexpr (kTwo) AddSums(second, h, ScaleOfFp4<kKind>(weights, b, half + h, 1), half_scale, total);
     }
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int h = 0; h < H; ++h) Store(total[r][h], sums + r * kTileRows + 16 * h);
-  }
+  StoreSums(total, sums);
 }
 
 template <TileKind kKind, int H>

@@ -277,3 +277,30 @@ HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) 
 }
 
 #endif
+
+// The sums of R rows and H halves of a tile, out of `sums` [rows][kTileRows] and back.
+template <int R, int H>
+HWY_INLINE void LoadSums(const float* sums, F32x16 (&total)[R][H]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int h = 0; h < H; ++h) total[r][h] = Load(sums + r * kTileRows + 16 * h);
+  }
+}
+template <int R, int H>
+HWY_INLINE void StoreSums(const F32x16 (&total)[R][H], float* sums) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int h = 0; h < H; ++h) Store(total[r][h], sums + r * kTileRows + 16 * h);
+  }
+}
+// total[r][h] = fma(sum[r][h], scale_w * scale_x[r], total[r][h]) for one half h.
+template <int R, int H>
+HWY_INLINE void AddSums(const I32x16 (&sum)[R][H], int h, const F32x16& scale_w, const float* scale_x,
+                        F32x16 (&total)[R][H]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    total[r][h] = MulAdd(ToFloat(sum[r][h]), Mul(scale_w, Broadcast(scale_x[r])), total[r][h]);
+  }
+}

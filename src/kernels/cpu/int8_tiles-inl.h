@@ -16,20 +16,6 @@ HWY_INLINE F32x16 ScaleOf(const std::byte* tile, const std::byte* block, int64_t
   return Load(reinterpret_cast<const hwy::float16_t*>(block) + 16 * half);
 }
 
-// total[r][h] = fma(sum[r][h], scale_w * scale_x[r], total[r][h]).
-template <TileKind kKind, int R, int H>
-HWY_INLINE void AddSums(const I32x16 (&sum)[R][H], const std::byte* tile, const std::byte* block, int64_t b, int half,
-                        const float* scale_x, F32x16 (&total)[R][H]) {
-#pragma GCC unroll 2
-  for (int h = 0; h < H; ++h) {
-    const F32x16 scale_w = ScaleOf<kKind>(tile, block, b, half + h);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      total[r][h] = MulAdd(ToFloat(sum[r][h]), Mul(scale_w, Broadcast(scale_x[r])), total[r][h]);
-    }
-  }
-}
-
 // Rows [offset, offset + R) of a tile of `rows` quantized rows, with H halves of the weight tile from half `half`.
 template <TileKind kKind, int R, int H>
 HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, const int half,
@@ -37,11 +23,7 @@ HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t
   sums += offset * kTileRows + half * 16;
   x += first * rows * kQuantizedBytes;
   F32x16 total[R][H];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int h = 0; h < H; ++h) total[r][h] = Load(sums + r * kTileRows + 16 * h);
-  }
+  LoadSums(sums, total);
   for (int64_t b = first; b < last; ++b, x += rows * kQuantizedBytes) {
     const std::byte* block = weights + BlockOffset(kKind, b) + (IsK(kKind) ? kHeaderOfK : 0);
     const std::byte* quants = block + ScaleBytes(kKind) + half * HalfQuantBytes(kKind);
@@ -60,7 +42,10 @@ HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) sums_x[r] = sum_q[rows + r];
       DotQ8<0, 4, R, H>(quants, values, sums_x, sum);
-      AddSums<kKind>(sum, weights, block, b, half, scale_x, total);
+#pragma GCC unroll 2
+      for (int h = 0; h < H; ++h) {
+        AddSums(sum, h, ScaleOf<kKind>(weights, block, b, half + h), scale_x, total);
+      }
       block += 32;  // the scales of the second half
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) sums_x[r] = sum_q[r] - sum_q[rows + r];
@@ -83,9 +68,9 @@ HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t
       }
       DotQ4<R, H>(quants, values, sum);
     }
-    AddSums<kKind>(sum, weights, block, b, half, scale_x, total);
 #pragma GCC unroll 2
     for (int h = 0; h < H; ++h) {
+      AddSums(sum, h, ScaleOf<kKind>(weights, block, b, half + h), scale_x, total);
       if constexpr (kKind == TileKind::kQ4Min || kKind == TileKind::kQ8Min) {
         const F32x16 min_w = Load(reinterpret_cast<const hwy::float16_t*>(block) + 32 + 16 * (half + h));
 #pragma GCC unroll 8
@@ -100,11 +85,7 @@ HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t
       }
     }
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int h = 0; h < H; ++h) Store(total[r][h], sums + r * kTileRows + 16 * h);
-  }
+  StoreSums(total, sums);
 }
 
 template <TileKind kKind>

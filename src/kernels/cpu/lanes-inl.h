@@ -10,6 +10,8 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/matmul_leaves.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace gannet::HWY_NAMESPACE {
 namespace {
@@ -82,7 +84,7 @@ struct KvE4M3 {
 };
 template <typename T>
 constexpr float UnitOf() {
-  return sizeof(T) == 1 ? 256.0f : 1.0f;
+  return sizeof(T) == 1 ? kE4M3Unit : 1.0f;
 }
 template <bool kNan>
 HWY_INLINE FloatVec LoadE4M3(const uint8_t* from) {

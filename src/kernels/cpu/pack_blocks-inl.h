@@ -10,6 +10,8 @@
 
 namespace gannet {
 
+inline bool IsNanE4M3(std::byte code) { return (code & std::byte{0x7f}) == std::byte{0x7f}; }
+
 inline constexpr uint32_t kSignBits = 0x80808080;  // value + 128 of int8
 
 // Words of four quants from a row's block to their places in a tile.
@@ -27,7 +29,7 @@ template <typename Pack>
 void PackedTiles::ForEachBlock(int64_t index, Pack pack) const {
   constexpr int64_t kTogether = 8;
   const int64_t blocks = cols() / kQuantBlock;
-  const int64_t rows_here = std::min<int64_t>(kTileRows, rows() - index * kTileRows);
+  const int64_t rows_here = RowsIn(index);
   for (int64_t first = 0; first < blocks; first += kTogether) {
     const int64_t last = std::min(blocks, first + kTogether);
     for (int64_t r = 0; r < rows_here; ++r) {

@@ -38,7 +38,7 @@ void PackedTiles::PackFiveBitTile(int64_t index) const {
       const int nibble = i < 16 ? Byte(from + 4 + i) & 15 : Byte(from + 4 + i - 16) >> 4;
       codes[i] = static_cast<std::byte>((nibble | static_cast<int>(fifth >> i & 1) << 4) + 128 - (has_min ? 0 : 16));
     }
-    StoreWords(codes, 8, block + ScaleBytes(kind_) + r / 16 * HalfQuantBytes(kind_) + 4 * (r % 16));
+    StoreWords(codes, 8, QuantsOf(block, r));
   });
 }
 
@@ -48,7 +48,7 @@ void PackedTiles::PackKTile(int64_t index) const {
     const std::byte* from = weight_.row(index * kTileRows + r) + b / kBlocksOfK * InfoOf(weight_.storage).block_bytes;
     std::byte* header = Place(index) + BlockOffset(kind_, FirstOfK(b));
     std::byte* block = Place(index) + BlockOffset(kind_, b) + kHeaderOfK;
-    std::byte* quants = block + 64 + r / 16 * HalfQuantBytes(kind_) + 4 * (r % 16);
+    std::byte* quants = QuantsOf(block, r);
     std::byte codes[kQuantBlock];
     if (kind_ == TileKind::kQ6K) {  // low nibbles [128], two high bits of each [64], s8 scales of 16 values [16], f16 d
       std::memcpy(header + 2 * r, from + 208, 2);

@@ -4,23 +4,21 @@
 #include <limits>
 
 #include "base/dtype.h"
-#include "kernels/cpu/packed_tiles.h"
+#include "kernels/cpu/pack_blocks-inl.h"
 
 namespace gannet {
-void PackedTiles::PackScaledTile(int64_t index) const { turned_ ? PackTurnedTile(index) : PackE4M3Tile(index); }
 
 void PackedTiles::PackE4M3Tile(int64_t index) const {
   float* const scales = reinterpret_cast<float*>(Place(index));
   std::byte* const codes = reinterpret_cast<std::byte*>(scales + cols());
-  const int64_t first = weight_.first_row + index * kTileRows * weight_.row_stride;
+  const int64_t first = weight_.whole_row(index * kTileRows);
   for (int64_t k = 0; k < cols(); ++k) {
-    scales[k] = kE4M3Unit * (row_scales_.empty() ? ScaleAt(*weight_.scales, first, weight_.first_col + k) : 1.0f);
+    scales[k] = kE4M3Unit * (row_scales_.empty() ? weight_.scales->at(first, weight_.first_col + k) : 1.0f);
   }
-  for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
+  for (int64_t r = 0; r < RowsIn(index); ++r) {
     const std::byte* from = weight_.row(index * kTileRows + r);
     if (!row_scales_.empty()) {
-      row_scales_[static_cast<size_t>(index * kTileRows + r)] =
-          ScaleAt(*weight_.scales, first + r * weight_.row_stride, weight_.first_col);
+      RowScale(index, r) = weight_.scales->at(weight_.whole_row(index * kTileRows + r), weight_.first_col);
     }
     for (int64_t k = 0; k < cols(); ++k) {
       codes[k * kTileRows + r] = from[k];
@@ -37,17 +35,17 @@ void PackedTiles::PackTurnedTile(int64_t index) const {
   for (int64_t k = 0; k < cols(); ++k, values += kTileRows) {
     const StorageInfo& info = InfoOf(weight_.storage);
     const std::byte* from = weight_.row(k) + index * kQuantBlock / info.block_values * info.block_bytes;
-    const int64_t row = weight_.first_row + k * weight_.row_stride;
+    const int64_t row = weight_.whole_row(k);
     const int64_t column = weight_.first_col + index * kQuantBlock;
     uint16_t half;
     std::memcpy(&half, from, 2);
     switch (weight_.storage) {
       case Storage::kI8:
-        scales[k] = ScaleAt(*weight_.scales, row, column);
+        scales[k] = weight_.scales->at(row, column);
         std::memcpy(values, from, kQuantBlock);
         break;
       case Storage::kE4M3:
-        scales[k] = kE4M3Unit * ScaleAt(*weight_.scales, row, column);
+        scales[k] = kE4M3Unit * weight_.scales->at(row, column);
         std::memcpy(values, from, kQuantBlock);
         if (std::any_of(from, from + kQuantBlock, IsNanE4M3)) scales[k] = std::numeric_limits<float>::quiet_NaN();
         break;
@@ -64,7 +62,7 @@ void PackedTiles::PackTurnedTile(int64_t index) const {
         }
         break;
       case Storage::kMxfp4:
-        scales[k] = HalfOfE8M0(from[0]);
+        scales[k] = 0.5f * E8M0ToFloat(std::to_integer<uint8_t>(from[0]));
         for (int i = 0; i < 16; ++i) {
           const size_t byte = std::to_integer<size_t>(from[1 + i]);
           values[i] = kTwiceE2M1[byte & 15];
@@ -72,7 +70,7 @@ void PackedTiles::PackTurnedTile(int64_t index) const {
         }
         break;
       default:  // kE2M1
-        scales[k] = HalfOfE8M0(weight_.scales->data[row * weight_.scales->row_step + column / kQuantBlock]);
+        scales[k] = 0.5f * weight_.scales->at(row, column);
         for (int i = 0; i < 16; ++i) {
           const size_t byte = std::to_integer<size_t>(from[i]);
           values[2 * i] = kTwiceE2M1[byte & 15];

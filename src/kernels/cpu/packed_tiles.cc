@@ -91,7 +91,8 @@ void PackedTiles::Settle(ThreadPool& pool) {
 }
 
 void PackedTiles::PackTile(int64_t index) const {
-  if (HasScaleOfEachK(kind_)) return PackScaledTile(index);
+  if (turned_) return PackTurnedTile(index);
+  if (kind_ == TileKind::kE4M3) return PackE4M3Tile(index);
   if (kind_ == TileKind::kFp4) return PackFp4Tile(index);
   if (kind_ == TileKind::kNvFp4) return PackNvFp4Tile(index);
   if (kind_ == TileKind::kQ4Zero) return PackGroupsOfInt4(index);
@@ -111,7 +112,7 @@ void PackedTiles::PackFp4Tile(int64_t index) const {
       pair[32 * (b % 2) + r] = from[17 * b];
       StoreWords(from + 17 * b + 1, 4, quants);
     } else {
-      const int64_t row = weight_.first_row + (index * kTileRows + r) * weight_.row_stride;
+      const int64_t row = weight_.whole_row(index * kTileRows + r);
       pair[32 * (b % 2) + r] =
           weight_.scales->data[row * weight_.scales->row_step + weight_.first_col / kQuantBlock + b];
       std::byte codes[kQuantBlock / 2];
@@ -123,21 +124,21 @@ void PackedTiles::PackFp4Tile(int64_t index) const {
 
 void PackedTiles::PackNvFp4Tile(int64_t index) const {
   const Scales& scales = *weight_.scales;
-  for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
-    row_scales_[static_cast<size_t>(index * kTileRows + r)] = kE4M3Unit * scales.factor;
+  for (int64_t r = 0; r < RowsIn(index); ++r) {
+    RowScale(index, r) = kE4M3Unit * scales.factor;
   }
   ForEachBlock(index, [&](int64_t r, int64_t b) {
-    const int64_t row = weight_.first_row + (index * kTileRows + r) * weight_.row_stride;
+    const int64_t row = weight_.whole_row(index * kTileRows + r);
     const std::byte* two = scales.data + row * scales.row_step + weight_.first_col / 16 + 2 * b;
     std::byte* block = Place(index) + BlockOffset(kind_, b);
     block[r] = two[0];
     block[32 + r] = two[1];
     if (IsNanE4M3(two[0]) || IsNanE4M3(two[1])) {
-      row_scales_[static_cast<size_t>(index * kTileRows + r)] = std::numeric_limits<float>::quiet_NaN();
+      RowScale(index, r) = std::numeric_limits<float>::quiet_NaN();
     }
     std::byte codes[kQuantBlock / 2];
     PairHalves(weight_.row(index * kTileRows + r) + 16 * b, codes);
-    StoreWords(codes, 4, block + 64 + r / 16 * 256 + 4 * (r % 16));
+    StoreWords(codes, 4, QuantsOf(block, r));
   });
 }
 
@@ -150,7 +151,7 @@ void PackedTiles::PackInt8Tile(int64_t index) const {
     std::byte* block = Place(index) + b * BlockBytes(kind_);
     std::memcpy(block + 2 * r, from, 2);
     if (has_min) std::memcpy(block + 64 + 2 * r, from + 2, 2);
-    std::byte* quants = block + ScaleBytes(kind_) + r / 16 * HalfQuantBytes(kind_) + 4 * (r % 16);
+    std::byte* quants = QuantsOf(block, r);
     if (kind_ == TileKind::kQ8) {
       StoreWords(from + header, 8, quants, kSignBits);
     } else {
@@ -162,14 +163,14 @@ void PackedTiles::PackInt8Tile(int64_t index) const {
 // Blocks whose scale is 1; a row's own waits for the end of its sum.
 void PackedTiles::PackRowsOfInt8(int64_t index) const {
   constexpr uint16_t kOne = 0x3c00;
-  for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
-    const int64_t row = weight_.first_row + (index * kTileRows + r) * weight_.row_stride;
-    row_scales_[static_cast<size_t>(index * kTileRows + r)] = ScaleAt(*weight_.scales, row, weight_.first_col);
+  for (int64_t r = 0; r < RowsIn(index); ++r) {
+    const int64_t row = weight_.whole_row(index * kTileRows + r);
+    RowScale(index, r) = weight_.scales->at(row, weight_.first_col);
   }
   ForEachBlock(index, [&](int64_t r, int64_t b) {
     std::byte* block = Place(index) + b * BlockBytes(kind_);
     std::memcpy(block + 2 * r, &kOne, 2);
-    std::byte* quants = block + ScaleBytes(kind_) + r / 16 * HalfQuantBytes(kind_) + 4 * (r % 16);
+    std::byte* quants = QuantsOf(block, r);
     StoreWords(weight_.row(index * kTileRows + r) + b * kQuantBlock, 8, quants, kSignBits);
   });
 }
@@ -178,12 +179,11 @@ void PackedTiles::PackRowsOfInt8(int64_t index) const {
 // block's smallest one, at least -15 and at most 15 below its largest, becomes its zero point.
 void PackedTiles::PackGroupsOfInt4(int64_t index) const {
   std::vector<float> values(static_cast<size_t>(cols()));
-  for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
+  for (int64_t r = 0; r < RowsIn(index); ++r) {
     const int64_t at = index * kTileRows + r;
     weight_.dequantize_row(weight_, at, values.data());
     for (int64_t b = 0; b < cols() / kQuantBlock; ++b) {
-      const float scale =
-          ScaleAt(*weight_.scales, weight_.first_row + at * weight_.row_stride, weight_.first_col + b * kQuantBlock);
+      const float scale = weight_.scales->at(weight_.whole_row(at), weight_.first_col + b * kQuantBlock);
       int codes[kQuantBlock];
       int lowest = 0;
       for (int i = 0; i < kQuantBlock; ++i) {
@@ -195,7 +195,7 @@ void PackedTiles::PackGroupsOfInt4(int64_t index) const {
       const uint16_t half = FloatToF16(scale);
       std::memcpy(block + 2 * r, &half, 2);
       block[64 + r] = static_cast<std::byte>(-lowest);
-      std::byte* quants = block + ScaleBytes(kind_) + r / 16 * HalfQuantBytes(kind_) + 4 * (r % 16);
+      std::byte* quants = QuantsOf(block, r);
       for (int i = 0; i < kQuantBlock / 2; ++i) {
         quants[i / 4 * 64 + i % 4] = static_cast<std::byte>((codes[i] - lowest) | (codes[i + 16] - lowest) << 4);
       }
@@ -205,7 +205,7 @@ void PackedTiles::PackGroupsOfInt4(int64_t index) const {
 
 void PackedTiles::PackFloatTile(int64_t index) const {
   const int64_t size = kind_ == TileKind::kF32 ? 4 : 2;
-  for (int64_t r = 0; r < std::min<int64_t>(kTileRows, rows() - index * kTileRows); ++r) {
+  for (int64_t r = 0; r < RowsIn(index); ++r) {
     const std::byte* from = weight_.row(index * kTileRows + r);
     std::byte* to = Place(index) + r * size;
     const int64_t step = weight_.dense() ? size : weight_.col_bytes;

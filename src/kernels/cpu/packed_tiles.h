@@ -1,6 +1,7 @@
 // Weights packed in tiles of rows (matmul_leaves.h says how a tile lies), the same for every instruction set.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -18,10 +19,9 @@ class PackedTiles : public PackedMatrix {
   PackedTiles(const Weight& weight, const TileChoice& choice, const char* table);
 
   TileKind kind() const { return kind_; }
-  bool int8() const { return kind_ < TileKind::kF32; }
+  bool int8() const override { return kind_ < TileKind::kF32; }
   bool plain() const { return plain_; }
   int64_t tiles() const { return (rows() + kTileRows - 1) / kTileRows; }
-  int64_t tile_bytes() const { return tile_bytes_; }
   // Packed by whoever asks first; safe from any thread.
   const std::byte* tile(int64_t index) const {
     if (states_[static_cast<size_t>(index)].load(std::memory_order_acquire) != State::kPacked) PackOnce(index);
@@ -45,6 +45,12 @@ class PackedTiles : public PackedMatrix {
   enum class State : uint8_t { kUntouched, kBeingPacked, kPacked };
 
   std::byte* Place(int64_t index) const { return data_.get() + index * tile_bytes_; }
+  int64_t RowsIn(int64_t index) const { return std::min<int64_t>(kTileRows, rows() - index * kTileRows); }
+  // Where the quants of row `r` of a tile begin in a block whose scales begin at `block`.
+  std::byte* QuantsOf(std::byte* block, int64_t r) const {
+    return block + ScaleBytes(kind_) + r / 16 * HalfQuantBytes(kind_) + 4 * (r % 16);
+  }
+  float& RowScale(int64_t index, int64_t r) const { return row_scales_[static_cast<size_t>(index * kTileRows + r)]; }
   void PackOnce(int64_t index) const;
   void PackTile(int64_t index) const;
   template <typename Pack>
@@ -57,7 +63,6 @@ class PackedTiles : public PackedMatrix {
   void PackKTile(int64_t index) const;
   void PackGroupsOfInt4(int64_t index) const;
   void PackFloatTile(int64_t index) const;
-  void PackScaledTile(int64_t index) const;
   void PackE4M3Tile(int64_t index) const;
   void PackTurnedTile(int64_t index) const;
 

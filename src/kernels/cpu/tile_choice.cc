@@ -1,19 +1,12 @@
 #include "kernels/cpu/tile_choice.h"
 
-#include <cmath>
-#include <cstring>
-#include <limits>
-
 #include "base/dtype.h"
 #include "base/result.h"
 
 namespace gannet {
 namespace {
 
-// Bytes of a float scale; 0 of the other types.
-int64_t SizeOf(ScaleType type) {
-  return type == ScaleType::kF32 ? 4 : type == ScaleType::kF16 || type == ScaleType::kBF16 ? 2 : 0;
-}
+bool IsFloat(ScaleType type) { return type == ScaleType::kF32 || type == ScaleType::kF16 || type == ScaleType::kBF16; }
 
 // Whole blocks of 32 with a power of two each, and nothing else.
 bool IsMx(const Weight& weight) {
@@ -33,21 +26,21 @@ bool IsNv(const Weight& weight) {
 // Whole blocks of 32, and one scale for a row.
 bool HasRowScales(const Weight& weight) {
   const Scales& scales = *weight.scales;
-  return SizeOf(scales.type) != 0 && scales.factor == 1 && weight.first_col + weight.cols <= scales.group_cols &&
+  return IsFloat(scales.type) && scales.factor == 1 && weight.first_col + weight.cols <= scales.group_cols &&
          weight.cols % kQuantBlock == 0;
 }
 
 // Whole blocks of 32 columns in order, with scales that binary16 holds.
 bool HasGroupScales(const Weight& weight) {
   const Scales& scales = *weight.scales;
-  if (SizeOf(scales.type) == 0 || scales.factor != 1 || scales.group_of || scales.group_cols % kQuantBlock != 0 ||
+  if (!IsFloat(scales.type) || scales.factor != 1 || scales.group_of || scales.group_cols % kQuantBlock != 0 ||
       weight.cols % kQuantBlock != 0 || weight.first_col % kQuantBlock != 0) {
     return false;
   }
   if (scales.type == ScaleType::kF16) return true;
   for (int64_t r = 0; r < weight.rows; ++r) {
     for (int64_t c = 0; c < weight.cols; c += scales.group_cols - (weight.first_col + c) % scales.group_cols) {
-      const float scale = ScaleAt(scales, weight.first_row + r * weight.row_stride, weight.first_col + c);
+      const float scale = scales.at(weight.whole_row(r), weight.first_col + c);
       if (F16ToFloat(FloatToF16(scale)) != scale) return false;
     }
   }
@@ -57,38 +50,18 @@ bool HasGroupScales(const Weight& weight) {
 // Scales that 32 rows from a multiple of 32 share, or one for a row.
 TileChoice ChooseE4M3(const Weight& weight) {
   const Scales& scales = *weight.scales;
-  if (SizeOf(scales.type) == 0 || scales.factor != 1 || scales.group_of) return {TileKind::kF32, true};
+  if (!IsFloat(scales.type) || scales.factor != 1 || scales.group_of) return {TileKind::kF32, true};
   if (scales.group_rows == 1) {
     const bool one = weight.first_col + weight.cols <= scales.group_cols;
     return one ? TileChoice{TileKind::kE4M3, false, false, true} : TileChoice{TileKind::kF32, true};
   }
   const bool shared =
-      weight.first_row + (weight.rows - 1) * weight.row_stride < scales.group_rows ||
+      weight.whole_row(weight.rows - 1) < scales.group_rows ||
       (scales.group_rows % kTileRows == 0 && weight.first_row % kTileRows == 0 && weight.row_stride == 1);
   return {shared ? TileKind::kE4M3 : TileKind::kF32, !shared};
 }
 
 }  // namespace
-
-// Row and column of the whole matrix.
-float ScaleAt(const Scales& scales, int64_t row, int64_t column) {
-  const int64_t at = row / scales.group_rows * scales.row_step + column / scales.group_cols * scales.col_step;
-  const std::byte* from = scales.data + SizeOf(scales.type) * at;
-  uint16_t half;
-  float whole;
-  if (scales.type == ScaleType::kF32) {
-    std::memcpy(&whole, from, 4);
-    return whole;
-  }
-  std::memcpy(&half, from, 2);
-  return scales.type == ScaleType::kF16 ? F16ToFloat(half) : BF16ToFloat(half);
-}
-
-// 2^(bits - 128); NaN of 255.
-float HalfOfE8M0(std::byte bits) {
-  const int exponent = std::to_integer<int>(bits);
-  return exponent == 255 ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0f, exponent - 128);
-}
 
 TileChoice ChooseTile(const Weight& weight) {
   switch (weight.storage) {
@@ -150,7 +123,7 @@ TileChoice ChooseTransposed(const Weight& weight) {
     case Storage::kE4M3: {
       const Scales& scales = *weight.scales;
       const bool blocks = scales.group_cols % kQuantBlock == 0 || weight.first_col + weight.cols <= scales.group_cols;
-      if (SizeOf(scales.type) == 0 || scales.factor != 1 || scales.group_of || !blocks) return kNone;
+      if (!IsFloat(scales.type) || scales.factor != 1 || scales.group_of || !blocks) return kNone;
       return weight.storage == Storage::kI8 ? kInt8 : TileChoice{TileKind::kE4M3, false, true};
     }
     default:

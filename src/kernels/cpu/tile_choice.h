@@ -16,10 +16,4 @@ TileChoice ChooseTile(const Weight& weight);
 // `plain` where none holds the transpose.
 TileChoice ChooseTransposed(const Weight& weight);
 
-// Of a float scale; row and column count in the whole matrix.
-float ScaleAt(const Scales& scales, int64_t row, int64_t column);
-inline bool IsNanE4M3(std::byte code) { return (code & std::byte{0x7f}) == std::byte{0x7f}; }
-// 2^(bits - 128); NaN of 255.
-float HalfOfE8M0(std::byte bits);
-
 }  // namespace gannet
