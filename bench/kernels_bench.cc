@@ -41,7 +41,8 @@ struct Bench {
   void Attention(const KvLayout& layout, int64_t query_heads, int64_t rows, int64_t context) {
     Print(fmt::format("{} {}/{} heads of {} {} rows {} context {}", layout.latent ? "latent" : "attention", query_heads,
                       layout.kv_heads, layout.key_dim, NameOf(layout.type), rows, context),
-          MeasureAttention(kernels, pool, layout, query_heads, rows, context), roof.fp32_gflops);
+          MeasureAttention(kernels, pool, layout, query_heads, rows, context),
+          layout.type == KvType::kInt8 ? roof.int8_gops : roof.fp32_gflops);
   }
 
   void Elementwise(int64_t rows) {
@@ -82,7 +83,7 @@ int Main(int threads, const char* name) {
     bench.Matmul(Storage::kBF16, 4096, 1024, m);
     bench.Matmul(Storage::kF32, 2048, 1024, m);
   }
-  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16}) {
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kFp8, KvType::kInt8}) {
     bench.Attention({3, 64, 64, type}, 9, 1, 256);
     bench.Attention({3, 64, 64, type}, 9, 1, 4096);
     bench.Attention({3, 64, 64, type}, 9, 512, 512);

@@ -270,31 +270,29 @@ int Bench(BenchFlags flags) {
 
 }  // namespace
 
-void AddBench(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("bench", "the machine's roofs, then prefill and decode speeds against them");
+void AddBench(CommandLine& command_line) {
+  Command command =
+      command_line.AddCommand("bench", "the machine's roofs, then prefill and decode speeds against them");
   auto flags = std::make_shared<BenchFlags>();
-  AddRunFlags(*command, flags->run);
-  command->add_option("--streams", flags->streams, "how many requests at once; 0 for none")
-      ->delimiter(',')
-      ->capture_default_str();
-  command->add_option("--prompt", flags->prompt, "prompt tokens of a stream")->check(CLI::Range(1, 1 << 20));
-  command->add_option("--generate", flags->generate, "tokens a stream generates")->check(CLI::Range(2, 1 << 20));
-  command->add_option("--context", flags->context, "tokens before the first generated one when decode is measured")
-      ->check(CLI::Range(1, 1 << 20));
+  AddRunFlags(command, flags->run);
+  command.AddOption("--streams", flags->streams, "how many requests at once; 0 for none").Delimiter(',').ShowDefault();
+  command.AddOption("--prompt", flags->prompt, "prompt tokens of a stream").Range(1, 1 << 20);
+  command.AddOption("--generate", flags->generate, "tokens a stream generates").Range(2, 1 << 20);
+  command.AddOption("--context", flags->context, "tokens before the first generated one when decode is measured")
+      .Range(1, 1 << 20);
   command
-      ->add_option("--contexts", flags->contexts,
-                   "also one stream behind each of these many tokens, with the time of a token by part")
-      ->delimiter(',');
+      .AddOption("--contexts", flags->contexts,
+                 "also one stream behind each of these many tokens, with the time of a token by part")
+      .Delimiter(',');
   command
-      ->add_option(
-          "--rows", flags->rows,
-          "each kernel of the model beside the roofs, with so many rows; attention behind --contexts tokens, or "
-          "4096; 0 for none")
-      ->delimiter(',')
-      ->capture_default_str();
-  command->add_option("--repeat", flags->repeat, "the median of so many runs")->check(CLI::Range(1, 1000));
-  command->add_flag("--json", flags->json, "machine-readable");
-  command->callback([flags, &exit_code] { exit_code = Bench(*flags); });
+      .AddOption("--rows", flags->rows,
+                 "each kernel of the model beside the roofs, with so many rows; attention behind --contexts tokens, or "
+                 "4096; 0 for none")
+      .Delimiter(',')
+      .ShowDefault();
+  command.AddOption("--repeat", flags->repeat, "the median of so many runs").Range(1, 1000);
+  command.AddFlag("--json", flags->json, "machine-readable");
+  command.SetCallback([flags] { return Bench(*flags); });
 }
 
 }  // namespace gannet

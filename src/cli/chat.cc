@@ -104,15 +104,15 @@ int Chat(const ChatFlags& flags) {
 
 }  // namespace
 
-void AddChat(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("chat", "talk in the terminal: one message a line on stdin");
+void AddChat(CommandLine& command_line) {
+  Command command = command_line.AddCommand("chat", "talk in the terminal: one message a line on stdin");
   auto flags = std::make_shared<ChatFlags>();
-  AddRunFlags(*command, flags->run);
-  command->add_option("--system", flags->system, "the system message");
-  command->add_option("--max-tokens", flags->max_tokens, "longest answer")->capture_default_str();
-  command->add_option("--temperature", flags->temperature, "0 takes the likeliest token (default: the model's own)");
-  command->add_option("--seed", flags->seed, "the same seed gives the same tokens")->capture_default_str();
-  command->callback([flags, &exit_code] { exit_code = Chat(*flags); });
+  AddRunFlags(command, flags->run);
+  command.AddOption("--system", flags->system, "the system message");
+  command.AddOption("--max-tokens", flags->max_tokens, "longest answer").ShowDefault();
+  command.AddOption("--temperature", flags->temperature, "0 takes the likeliest token (default: the model's own)");
+  command.AddOption("--seed", flags->seed, "the same seed gives the same tokens").ShowDefault();
+  command.SetCallback([flags] { return Chat(*flags); });
 }
 
 }  // namespace gannet

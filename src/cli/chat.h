@@ -1,9 +1,9 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include "cli/command_line.h"
 
 namespace gannet {
 
-void AddChat(CLI::App& app, int& exit_code);
+void AddChat(CommandLine& command_line);
 
 }  // namespace gannet

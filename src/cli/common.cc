@@ -42,9 +42,9 @@ std::vector<TokenSpan> ParseSpans(const std::vector<std::string>& texts, int64_t
   return spans;
 }
 
-void AddSpansFlag(CLI::App& command, std::vector<std::string>& texts) {
-  command.add_option("--bidirectional", texts,
-                     "A:B, tokens A to B - 1 of the prompt see each other, later ones too; may be given several times");
+void AddSpansFlag(Command& command, std::vector<std::string>& texts) {
+  command.AddOption("--bidirectional", texts,
+                    "A:B, tokens A to B - 1 of the prompt see each other, later ones too; may be given several times");
 }
 
 KvType ParseKvType(const std::string& name) {
@@ -52,28 +52,26 @@ KvType ParseKvType(const std::string& name) {
   if (name == "f16") return KvType::kF16;
   if (name == "bf16") return KvType::kBF16;
   if (name == "fp8") return KvType::kFp8;
-  throw UsageError(fmt::format("--kv-type is {}, but must be f32, f16, bf16 or fp8", name));
+  if (name == "int8") return KvType::kInt8;
+  throw UsageError(fmt::format("--kv-type is {}, but must be f32, f16, bf16, fp8 or int8", name));
 }
 
-void AddModelArgument(CLI::App& command, std::string& model) {
-  command.add_option("MODEL", model, "a folder in Hugging Face layout, or a .gguf file")->required();
+void AddModelArgument(Command& command, std::string& model) {
+  command.AddOption("MODEL", model, "a folder in Hugging Face layout, or a .gguf file").Required();
 }
 
-void AddRunFlags(CLI::App& command, RunFlags& flags) {
+void AddRunFlags(Command& command, RunFlags& flags) {
   AddModelArgument(command, flags.model);
-  command.add_option("--threads", flags.threads, "threads that compute (default: one for each core)")
-      ->check(CLI::Range(0, 4096));
-  command.add_option("--kernels", flags.kernels, "auto, reference, or the name of a table of kernels")
-      ->capture_default_str();
-  command.add_option("--config-override", flags.overrides, "KEY=VALUE, read in place of the model's own key")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command.add_option("--kv-type", flags.kv_type, "type of the cache: f32, f16, bf16 or fp8")->capture_default_str();
-  command.add_option("--memory-limit", flags.memory_limit, "most memory for weights, workspace and cache (8G, 512M)");
+  command.AddOption("--threads", flags.threads, "threads that compute (default: one for each core)").Range(0, 4096);
+  command.AddOption("--kernels", flags.kernels, "auto, reference, or the name of a table of kernels").ShowDefault();
+  command.AddOption("--config-override", flags.overrides, "KEY=VALUE, read in place of the model's own key")
+      .ShowOneValue();
+  command.AddOption("--kv-type", flags.kv_type, "type of the cache: f32, f16, bf16, fp8 or int8").ShowDefault();
+  command.AddOption("--memory-limit", flags.memory_limit, "most memory for weights, workspace and cache (8G, 512M)");
   command
-      .add_option("--shard-experts", flags.experts,
-                  "under mpirun: width, a part of every expert on each rank, or whole, some experts on each")
-      ->capture_default_str();
+      .AddOption("--shard-experts", flags.experts,
+                 "under mpirun: width, a part of every expert on each rank, or whole, some experts on each")
+      .ShowDefault();
 }
 
 std::shared_ptr<Communicator> World() {

@@ -1,7 +1,6 @@
 // What the commands share: flags of everything that runs a model, user errors, loading with progress.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
@@ -9,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/command_line.h"
 #include "engine/engine.h"
 #include "engine/model.h"
 
@@ -36,8 +36,8 @@ struct RunFlags {
   std::string memory_limit;  // "8G", "512M", bytes
   std::string experts = "width";
 };
-void AddModelArgument(CLI::App& command, std::string& model);
-void AddRunFlags(CLI::App& command, RunFlags& flags);
+void AddModelArgument(Command& command, std::string& model);
+void AddRunFlags(Command& command, RunFlags& flags);
 
 // Loads with progress on stderr when it takes more than a second. `max_step_rows` 0: the default. `drafts`: with
 // the draft heads. Under mpirun every rank loads its part; on all but the first this never returns: they follow, then
@@ -51,8 +51,8 @@ std::shared_ptr<Communicator> World();
 std::vector<TokenId> ParseIds(const std::string& text);
 // {"2:7", "9:12"} -> spans that ascend and do not overlap, of a prompt of `tokens`; throws UsageError.
 std::vector<TokenSpan> ParseSpans(const std::vector<std::string>& texts, int64_t tokens);
-void AddSpansFlag(CLI::App& command, std::vector<std::string>& texts);
-// "f32", "f16" or "bf16"; throws UsageError.
+void AddSpansFlag(Command& command, std::vector<std::string>& texts);
+// "f32", "f16", "bf16", "fp8" or "int8"; throws UsageError.
 KvType ParseKvType(const std::string& name);
 // "8G" -> bytes; throws UsageError.
 int64_t ParseBytes(const std::string& text);

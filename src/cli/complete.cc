@@ -85,25 +85,25 @@ int Complete(const CompleteFlags& flags) {
 
 }  // namespace
 
-void AddComplete(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("complete", "continue a prompt, given as text or as token ids");
+void AddComplete(CommandLine& command_line) {
+  Command command = command_line.AddCommand("complete", "continue a prompt, given as text or as token ids");
   auto flags = std::make_shared<CompleteFlags>();
-  AddRunFlags(*command, flags->run);
-  CLI::Option* prompt = command->add_option("--prompt", flags->prompt, "the text to continue");
-  CLI::Option* ids = command->add_option("--ids", flags->ids, "the token ids to continue: 1,2,3");
-  prompt->excludes(ids);
-  command->add_option("--max-tokens", flags->max_tokens, "tokens to generate at most")->capture_default_str();
-  command->add_option("--temperature", flags->temperature, "0 takes the likeliest token")->capture_default_str();
-  command->add_option("--top-p", flags->top_p, "sample among the likeliest tokens of this mass")->capture_default_str();
-  command->add_option("--top-k", flags->top_k, "sample among this many likeliest tokens")->capture_default_str();
-  command->add_option("--seed", flags->seed, "the same seed gives the same tokens")->capture_default_str();
-  command->add_option("--stop", flags->stop, "end before this text; may be given several times");
-  AddSpansFlag(*command, flags->spans);
-  command->add_flag("--print-ids", flags->print_ids, "print token ids, not text");
-  command->add_flag("--ignore-eos", flags->ignore_eos, "do not end at the model's end tokens");
-  command->callback([flags, prompt, ids, &exit_code] {
-    if (prompt->count() + ids->count() != 1) throw UsageError("complete needs either --prompt or --ids");
-    exit_code = Complete(*flags);
+  AddRunFlags(command, flags->run);
+  Option prompt = command.AddOption("--prompt", flags->prompt, "the text to continue");
+  Option ids = command.AddOption("--ids", flags->ids, "the token ids to continue: 1,2,3");
+  prompt.Excludes(ids);
+  command.AddOption("--max-tokens", flags->max_tokens, "tokens to generate at most").ShowDefault();
+  command.AddOption("--temperature", flags->temperature, "0 takes the likeliest token").ShowDefault();
+  command.AddOption("--top-p", flags->top_p, "sample among the likeliest tokens of this mass").ShowDefault();
+  command.AddOption("--top-k", flags->top_k, "sample among this many likeliest tokens").ShowDefault();
+  command.AddOption("--seed", flags->seed, "the same seed gives the same tokens").ShowDefault();
+  command.AddOption("--stop", flags->stop, "end before this text; may be given several times");
+  AddSpansFlag(command, flags->spans);
+  command.AddFlag("--print-ids", flags->print_ids, "print token ids, not text");
+  command.AddFlag("--ignore-eos", flags->ignore_eos, "do not end at the model's end tokens");
+  command.SetCallback([flags, prompt, ids] {
+    if (prompt.given() == ids.given()) throw UsageError("complete needs either --prompt or --ids");
+    return Complete(*flags);
   });
 }
 

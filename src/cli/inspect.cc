@@ -295,20 +295,18 @@ void WritePlans(const Findings& findings, const fs::path& folder) {
 
 }  // namespace
 
-void AddInspect(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("inspect", "what a model is: spec, dtypes, kernels, memory, ignored keys");
+void AddInspect(CommandLine& command_line) {
+  Command command = command_line.AddCommand("inspect", "what a model is: spec, dtypes, kernels, memory, ignored keys");
   auto flags = std::make_shared<InspectFlags>();
-  command->add_option("MODEL", flags->model, "a folder in Hugging Face layout, a .gguf file, or a config.json")
-      ->required();
-  command->add_flag("--json", flags->json, "print JSON");
-  command->add_option("--kernels", flags->kernels, "the table of kernels to ask")->capture_default_str();
-  command->add_option("--kv-type", flags->kv_type, "type of the cache: f32, f16, bf16 or fp8")->capture_default_str();
-  command->add_option("--config-override", flags->overrides, "KEY=VALUE, read in place of the model's own key")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_option("--plans", flags->plans,
-                      "also write spec.txt, kv.txt, tensors.txt and shards.txt to this folder");
-  command->callback([flags, &exit_code] {
+  command.AddOption("MODEL", flags->model, "a folder in Hugging Face layout, a .gguf file, or a config.json")
+      .Required();
+  command.AddFlag("--json", flags->json, "print JSON");
+  command.AddOption("--kernels", flags->kernels, "the table of kernels to ask").ShowDefault();
+  command.AddOption("--kv-type", flags->kv_type, "type of the cache: f32, f16, bf16, fp8 or int8").ShowDefault();
+  command.AddOption("--config-override", flags->overrides, "KEY=VALUE, read in place of the model's own key")
+      .ShowOneValue();
+  command.AddOption("--plans", flags->plans, "also write spec.txt, kv.txt, tensors.txt and shards.txt to this folder");
+  command.SetCallback([flags] {
     const Findings findings = Inspect(*flags);
     if (!flags->plans.empty()) WritePlans(findings, flags->plans);
     if (flags->json) {
@@ -316,7 +314,7 @@ void AddInspect(CLI::App& app, int& exit_code) {
     } else {
       PrintText(findings);
     }
-    exit_code = 0;
+    return 0;
   });
 }
 

@@ -85,24 +85,25 @@ int Logits(const LogitsFlags& flags) {
 
 }  // namespace
 
-void AddLogits(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("logits", "write the logits of given token ids, fp32 [rows, vocab], as .npy");
+void AddLogits(CommandLine& command_line) {
+  Command command =
+      command_line.AddCommand("logits", "write the logits of given token ids, fp32 [rows, vocab], as .npy");
   auto flags = std::make_shared<LogitsFlags>();
-  AddRunFlags(*command, flags->run);
-  command->add_option("--ids", flags->ids, "token ids: 1,2,3")->required();
-  command->add_option("--chunk", flags->chunk, "rows computed at once (default 512)")->check(CLI::Range(1, 1 << 20));
+  AddRunFlags(command, flags->run);
+  command.AddOption("--ids", flags->ids, "token ids: 1,2,3").Required();
+  command.AddOption("--chunk", flags->chunk, "rows computed at once (default 512)").Range(1, 1 << 20);
   command
-      ->add_option("--prompt", flags->prompt,
-                   "how many of the ids are prompt (default: all); the rows after them are computed as generated ones")
-      ->check(CLI::Range(1, 1 << 30));
+      .AddOption("--prompt", flags->prompt,
+                 "how many of the ids are prompt (default: all); the rows after them are computed as generated ones")
+      .Range(1, 1 << 30);
   command
-      ->add_option("--mtp", flags->head,
-                   "of the draft head instead: row i drafts token i + 2; --mtp N: of head N, token i + 2 + N")
-      ->expected(0, 1)
-      ->check(CLI::Range(0, 64));
-  AddSpansFlag(*command, flags->spans);
-  command->add_option("--out", flags->out, "the .npy file, - for stdout")->required();
-  command->callback([flags, &exit_code] { exit_code = Logits(*flags); });
+      .AddOption("--mtp", flags->head,
+                 "of the draft head instead: row i drafts token i + 2; --mtp N: of head N, token i + 2 + N")
+      .ValueOptional()
+      .Range(0, 64);
+  AddSpansFlag(command, flags->spans);
+  command.AddOption("--out", flags->out, "the .npy file, - for stdout").Required();
+  command.SetCallback([flags] { return Logits(*flags); });
 }
 
 }  // namespace gannet

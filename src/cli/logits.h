@@ -1,9 +1,9 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include "cli/command_line.h"
 
 namespace gannet {
 
-void AddLogits(CLI::App& app, int& exit_code);
+void AddLogits(CommandLine& command_line);
 
 }  // namespace gannet

@@ -1,12 +1,13 @@
-#include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <string>
 
 #include "base/log.h"
 #include "base/result.h"
 #include "cli/bench.h"
 #include "cli/chat.h"
+#include "cli/command_line.h"
 #include "cli/common.h"
 #include "cli/complete.h"
 #include "cli/inspect.h"
@@ -19,26 +20,21 @@
 
 // Exit codes: 0 done, 1 failed while running, 2 the user's mistake.
 int main(int argc, char** argv) {
-  CLI::App app{"gannet serves large mixture-of-experts language models on the machine you have.", "gannet"};
-  app.require_subcommand(1);
+  gannet::CommandLine command_line("gannet",
+                                   "gannet serves large mixture-of-experts language models on the machine you have.");
   std::string log_level = "info";
-  app.add_option("--log", log_level, "trace, debug, info, warning, error or off")->capture_default_str();
-  app.parse_complete_callback([&] {
-    if (gannet::IsFollower() && log_level == "info") log_level = "warning";  // the first rank says the same
-    if (!gannet::SetLogLevel(log_level.c_str())) throw gannet::UsageError("--log has no level '" + log_level + "'");
-  });
-  app.set_version_flag("--version", "gannet " GANNET_VERSION);
-  int exit_code = 0;
-  gannet::AddServe(app, exit_code);
-  gannet::AddChat(app, exit_code);
-  gannet::AddComplete(app, exit_code);
-  gannet::AddLogits(app, exit_code);
-  gannet::AddTokenize(app, exit_code);
-  gannet::AddRender(app, exit_code);
-  gannet::AddInspect(app, exit_code);
-  gannet::AddSynth(app, exit_code);
-  gannet::AddQuantize(app, exit_code);
-  gannet::AddBench(app, exit_code);
+  command_line.AddOption("--log", log_level, "trace, debug, info, warning, error or off").ShowDefault();
+  command_line.AddVersionFlag("gannet " GANNET_VERSION);
+  gannet::AddServe(command_line);
+  gannet::AddChat(command_line);
+  gannet::AddComplete(command_line);
+  gannet::AddLogits(command_line);
+  gannet::AddTokenize(command_line);
+  gannet::AddRender(command_line);
+  gannet::AddInspect(command_line);
+  gannet::AddSynth(command_line);
+  gannet::AddQuantize(command_line);
+  gannet::AddBench(command_line);
   std::signal(SIGPIPE, SIG_IGN);
   // Of several ranks the first speaks for all, unless one fails while the others run: then it ends them with a
   // sentence.
@@ -46,10 +42,13 @@ int main(int argc, char** argv) {
     if (!gannet::IsFollower()) std::fprintf(stderr, "gannet: %s\n", what);
   };
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (gannet::IsFollower()) return error.get_exit_code() == 0 ? 0 : 2;
-    return app.exit(error) == 0 ? 0 : 2;
+    const gannet::Command::Callback run = command_line.Parse({argv + 1, argv + argc});
+    if (gannet::IsFollower() && log_level == "info") log_level = "warning";  // the first rank says the same
+    if (!gannet::SetLogLevel(log_level.c_str())) throw gannet::UsageError("--log has no level '" + log_level + "'");
+    return run();
+  } catch (const gannet::NothingToRun& end) {
+    if (!gannet::IsFollower()) std::fputs(end.what(), end.mistake() ? stderr : stdout);
+    return end.mistake() ? 2 : 0;
   } catch (const gannet::FollowerEnded&) {
     return 0;
   } catch (const gannet::PeerFailed&) {
@@ -65,5 +64,4 @@ int main(int argc, char** argv) {
     if (gannet::World()->ranks() > 1) gannet::World()->Abort(1);
     return 1;
   }
-  return exit_code;
 }

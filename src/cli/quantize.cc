@@ -165,25 +165,25 @@ void Quantize(const QuantizeFlags& flags) {
 
 }  // namespace
 
-void AddQuantize(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("quantize", "write a checkpoint of floats anew in a quantized format");
+void AddQuantize(CommandLine& command_line) {
+  Command command = command_line.AddCommand("quantize", "write a checkpoint of floats anew in a quantized format");
   auto flags = std::make_shared<QuantizeFlags>();
-  command->add_option("MODEL", flags->model, "a folder in Hugging Face layout")->required();
+  command.AddOption("MODEL", flags->model, "a folder in Hugging Face layout").Required();
   command
-      ->add_option("--format", flags->format, "mxfp4 (as Quark writes it), fp8-block (as DeepSeek) or int8, by channel")
-      ->capture_default_str();
-  command->add_option(
+      .AddOption("--format", flags->format, "mxfp4 (as Quark writes it), fp8-block (as DeepSeek) or int8, by channel")
+      .ShowDefault();
+  command.AddOption(
       "--exclude", flags->exclude,
       "modules that stay as they are: a name, a part of it between dots, a glob, or re:EXPRESSION; may be "
       "given several times");
-  command->add_flag("--mtp", flags->mtp, "quantize draft heads (MTP layers) too");
-  command->add_option("--sensitive", flags->sensitive, "embedding, lm_head and the latent's projections: keep or int8")
-      ->capture_default_str();
-  command->add_option("--threads", flags->threads, "threads (default: one for each core)")->check(CLI::Range(0, 4096));
-  command->add_option("--out", flags->out, "folder to write; it must hold no checkpoint")->required();
-  command->callback([flags, &exit_code] {
+  command.AddFlag("--mtp", flags->mtp, "quantize draft heads (MTP layers) too");
+  command.AddOption("--sensitive", flags->sensitive, "embedding, lm_head and the latent's projections: keep or int8")
+      .ShowDefault();
+  command.AddOption("--threads", flags->threads, "threads (default: one for each core)").Range(0, 4096);
+  command.AddOption("--out", flags->out, "folder to write; it must hold no checkpoint").Required();
+  command.SetCallback([flags] {
     Quantize(*flags);
-    exit_code = 0;
+    return 0;
   });
 }
 

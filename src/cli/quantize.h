@@ -1,10 +1,10 @@
 // gannet quantize: a checkpoint of floats written anew in a quantized format.
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include "cli/command_line.h"
 
 namespace gannet {
 
-void AddQuantize(CLI::App& app, int& exit_code);
+void AddQuantize(CommandLine& command_line);
 
 }  // namespace gannet

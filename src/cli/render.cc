@@ -20,12 +20,12 @@ int Render(const std::string& model) {
 
 }  // namespace
 
-void AddRender(CLI::App& app, int& exit_code) {
-  CLI::App* command =
-      app.add_subcommand("render", "chat JSON on stdin ({\"messages\": [...], \"tools\": [...]}) to the prompt's text");
+void AddRender(CommandLine& command_line) {
+  Command command = command_line.AddCommand(
+      "render", "chat JSON on stdin ({\"messages\": [...], \"tools\": [...]}) to the prompt's text");
   auto model = std::make_shared<std::string>();
-  AddModelArgument(*command, *model);
-  command->callback([model, &exit_code] { exit_code = Render(*model); });
+  AddModelArgument(command, *model);
+  command.SetCallback([model] { return Render(*model); });
 }
 
 }  // namespace gannet

@@ -51,52 +51,47 @@ int Serve(const ServeFlags& flags) {
 
 }  // namespace
 
-void AddServe(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("serve", "answer OpenAI's HTTP API: completions and chat completions");
+void AddServe(CommandLine& command_line) {
+  Command command = command_line.AddCommand("serve", "answer OpenAI's HTTP API: completions and chat completions");
   auto flags = std::make_shared<ServeFlags>();
   ServerOptions& server = flags->server;
   EngineOptions& engine = flags->engine;
-  AddRunFlags(*command, flags->run);
-  command->add_option("--host", server.host, "address to listen on")->capture_default_str();
-  command->add_option("--port", server.port, "port to listen on; 0 takes a free one and says which")
-      ->capture_default_str();
-  command->add_option("--api-key-file", server.api_key_file, "a file with API keys, one a line; clients must send one");
-  command->add_option("--served-model-name", server.model_name, "the model's name in the API (default: its file's)");
-  command->add_option("--chat-template", flags->chat_template, "a Jinja file in place of the model's own template");
-  command->add_option("--max-running", engine.max_running, "requests decoded together")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  command->add_option("--max-waiting", engine.max_waiting, "requests in the queue; beyond it clients get 429")
-      ->check(CLI::Range(1, 1000000))
-      ->capture_default_str();
-  command->add_option("--max-batch-rows", engine.max_batch_rows, "tokens of a step, prompts and answers together")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
-  command->add_option("--max-context", engine.max_context, "longest prompt and answer together; 0: the model's own")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
-      ->capture_default_str();
-  command->add_option("--cache-tokens", engine.cache_tokens, "tokens the cache holds; 0: as the memory limit allows")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
-      ->capture_default_str();
-  command->add_flag("--no-prefix-cache", flags->no_prefix_cache, "compute every prompt anew");
-  command->add_option("--io-threads", server.io_threads, "threads that talk to clients")
-      ->check(CLI::Range(1, 64))
-      ->capture_default_str();
-  command->add_option("--max-connections", server.max_connections, "clients at a time; others get 503")
-      ->check(CLI::Range(1, 100000))
-      ->capture_default_str();
-  command->add_option("--max-body-bytes", server.max_body_bytes, "largest request; beyond it 413")
-      ->check(CLI::Range(size_t{1}, size_t{1} << 30))
-      ->capture_default_str();
+  AddRunFlags(command, flags->run);
+  command.AddOption("--host", server.host, "address to listen on").ShowDefault();
+  command.AddOption("--port", server.port, "port to listen on; 0 takes a free one and says which").ShowDefault();
+  command.AddOption("--api-key-file", server.api_key_file, "a file with API keys, one a line; clients must send one");
+  command.AddOption("--served-model-name", server.model_name, "the model's name in the API (default: its file's)");
+  command.AddOption("--chat-template", flags->chat_template, "a Jinja file in place of the model's own template");
+  command.AddOption("--max-running", engine.max_running, "requests decoded together").Range(1, 4096).ShowDefault();
+  command.AddOption("--max-waiting", engine.max_waiting, "requests in the queue; beyond it clients get 429")
+      .Range(1, 1000000)
+      .ShowDefault();
+  command.AddOption("--max-batch-rows", engine.max_batch_rows, "tokens of a step, prompts and answers together")
+      .Range(1, 65536)
+      .ShowDefault();
+  command.AddOption("--max-context", engine.max_context, "longest prompt and answer together; 0: the model's own")
+      .Range(int64_t{0}, int64_t{1} << 40)
+      .ShowDefault();
+  command.AddOption("--cache-tokens", engine.cache_tokens, "tokens the cache holds; 0: as the memory limit allows")
+      .Range(int64_t{0}, int64_t{1} << 40)
+      .ShowDefault();
+  command.AddFlag("--no-prefix-cache", flags->no_prefix_cache, "compute every prompt anew");
+  command.AddOption("--io-threads", server.io_threads, "threads that talk to clients").Range(1, 64).ShowDefault();
+  command.AddOption("--max-connections", server.max_connections, "clients at a time; others get 503")
+      .Range(1, 100000)
+      .ShowDefault();
+  command.AddOption("--max-body-bytes", server.max_body_bytes, "largest request; beyond it 413")
+      .Range(size_t{1}, size_t{1} << 30)
+      .ShowDefault();
   const auto seconds = [&](const char* name, double& value, const char* text) {
-    command->add_option(name, value, text)->check(CLI::Range(0.0, 86400.0))->capture_default_str();
+    command.AddOption(name, value, text).Range(0.0, 86400.0).ShowDefault();
   };
   seconds("--drain-timeout", server.drain_timeout_s, "seconds that accepted requests have after SIGTERM");
   seconds("--header-timeout", server.header_timeout_s, "seconds a client has to send a request's header");
   seconds("--body-timeout", server.body_timeout_s, "seconds a client has to send a request's body");
   seconds("--idle-timeout", server.idle_timeout_s, "seconds a connection may rest between requests");
   seconds("--write-timeout", server.write_timeout_s, "seconds a client may take without reading anything");
-  command->callback([flags, &exit_code] { exit_code = Serve(*flags); });
+  command.SetCallback([flags] { return Serve(*flags); });
 }
 
 }  // namespace gannet

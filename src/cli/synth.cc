@@ -208,17 +208,17 @@ void Synth(const SynthFlags& flags) {
 
 }  // namespace
 
-void AddSynth(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("synth", "write a random checkpoint of any configuration");
+void AddSynth(CommandLine& command_line) {
+  Command command = command_line.AddCommand("synth", "write a random checkpoint of any configuration");
   auto flags = std::make_shared<SynthFlags>();
-  command->add_option("CONFIG", flags->config, "a config.json")->required()->check(CLI::ExistingFile);
-  command->add_option("--format", flags->format, "bf16, f16, f32, mxfp4, fp8-block or int8")->capture_default_str();
-  command->add_option("--seed", flags->seed, "same seed, same bytes")->capture_default_str();
-  command->add_option("--threads", flags->threads, "threads (default: one for each core)")->check(CLI::Range(0, 4096));
-  command->add_option("--out", flags->out, "folder to write; it must hold no checkpoint")->required();
-  command->callback([flags, &exit_code] {
+  command.AddOption("CONFIG", flags->config, "a config.json").Required().ExistingFile();
+  command.AddOption("--format", flags->format, "bf16, f16, f32, mxfp4, fp8-block or int8").ShowDefault();
+  command.AddOption("--seed", flags->seed, "same seed, same bytes").ShowDefault();
+  command.AddOption("--threads", flags->threads, "threads (default: one for each core)").Range(0, 4096);
+  command.AddOption("--out", flags->out, "folder to write; it must hold no checkpoint").Required();
+  command.SetCallback([flags] {
     Synth(*flags);
-    exit_code = 0;
+    return 0;
   });
 }
 

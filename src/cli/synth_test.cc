@@ -14,6 +14,7 @@
 #include "base/mapped_file.h"
 #include "base/result.h"
 #include "checkpoint/bind.h"
+#include "cli/command_line.h"
 #include "cli/common.h"
 #include "cli/inspect.h"
 #include "models/registry.h"
@@ -34,14 +35,11 @@ class SynthTest : public testing::Test {
   }
   ~SynthTest() override { fs::remove_all(root_); }
 
-  static void Run(std::vector<std::string> arguments) {
-    CLI::App app;
-    int exit_code = -1;
-    AddSynth(app, exit_code);
-    AddInspect(app, exit_code);
-    std::reverse(arguments.begin(), arguments.end());
-    app.parse(arguments);
-    EXPECT_EQ(exit_code, 0);
+  static void Run(const std::vector<std::string>& arguments) {
+    CommandLine command_line("gannet", "");
+    AddSynth(command_line);
+    AddInspect(command_line);
+    EXPECT_EQ(command_line.Parse(arguments)(), 0);
   }
   fs::path Make(const std::string& name, std::vector<std::string> flags) {
     flags.insert(flags.begin(), {"synth", kConfig, "--out", (root_ / name).string()});

@@ -59,14 +59,14 @@ int Tokenize(const TokenizeFlags& flags) {
 
 }  // namespace
 
-void AddTokenize(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("tokenize", "text on stdin to a JSON list of token ids, or back");
+void AddTokenize(CommandLine& command_line) {
+  Command command = command_line.AddCommand("tokenize", "text on stdin to a JSON list of token ids, or back");
   auto flags = std::make_shared<TokenizeFlags>();
-  AddModelArgument(*command, flags->model);
-  command->add_flag("--decode", flags->decode, "a JSON list of ids on stdin to text");
-  command->add_flag("--no-special", flags->no_special, "add no begin or end tokens");
-  command->add_flag("--lines", flags->lines, "one list for each line of stdin");
-  command->callback([flags, &exit_code] { exit_code = Tokenize(*flags); });
+  AddModelArgument(command, flags->model);
+  command.AddFlag("--decode", flags->decode, "a JSON list of ids on stdin to text");
+  command.AddFlag("--no-special", flags->no_special, "add no begin or end tokens");
+  command.AddFlag("--lines", flags->lines, "one list for each line of stdin");
+  command.SetCallback([flags] { return Tokenize(*flags); });
 }
 
 }  // namespace gannet

@@ -21,8 +21,11 @@ namespace gannet {
 inline constexpr int64_t kBlockTokens = 64;
 inline constexpr int64_t kPieceTokens = 512;
 
-enum class KvType : uint8_t { kF32, kF16, kBF16, kFp8 };  // kFp8: e4m3, no scale
-int64_t BytesOf(KvType type);
+// kFp8: e4m3, no scale. kInt8: integers in [-127, 127], with an fp32 scale for each token's key and one for its value;
+// in a latent layout one for the latent and one for the rest of the key. Kernels but the reference multiply them with
+// int8 queries (a scale for each head and part) and uint8 probabilities (a scale for each head and block).
+enum class KvType : uint8_t { kF32, kF16, kBF16, kFp8, kInt8 };
+int64_t BytesOf(KvType type);          // of an element
 std::string_view NameOf(KvType type);  // "f32", ...: the argument of --kv-type
 
 // How one block of one layer lies in memory is the kernels' own affair; everyone else asks for its size.

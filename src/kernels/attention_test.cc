@@ -20,7 +20,7 @@ struct Heads {
 constexpr Heads kHeads[] = {{9, 3, 64, 64, KvType::kF16},    {4, 4, 10, 10, KvType::kF32},
                             {6, 2, 192, 128, KvType::kBF16}, {8, 1, 128, 128, KvType::kF32},
                             {7, 1, 33, 17, KvType::kF16},    {2, 1, 16, 96, KvType::kBF16},
-                            {6, 3, 40, 24, KvType::kFp8}};
+                            {6, 3, 40, 24, KvType::kFp8},    {9, 3, 33, 48, KvType::kInt8}};
 
 // Sequences with their cache; all memory that holds no token is NaN (all bits set) in every type.
 struct Case {
@@ -125,6 +125,7 @@ const std::vector<SequencePlan> kMixed = {{0, 1, 0},  {0, 70, 0},    {1300, 1, 0
 TEST(Attention, EveryTableAgainstTheReference) {
   ThreadPool pool(2);
   for (const Heads& heads : kHeads) {
+    if (heads.type == KvType::kInt8) continue;  // rounds on the way: int8_attention_test.cc
     Case c;
     Fill(c, heads, kMixed, *FindKernels("reference"), pool);
     const std::vector<float> want = Attend(*FindKernels("reference"), c, pool);

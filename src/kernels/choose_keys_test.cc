@@ -146,7 +146,7 @@ TEST(ChosenKeys, AttendAsIfNothingElseWereThere) {
   ThreadPool two(2);
   constexpr int64_t kTokens = 1300, kHeads = 6, kKey = 20, kValue = 12;
   for (const Kernels* kernels : AvailableKernels()) {
-    for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kFp8}) {
+    for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kFp8, KvType::kInt8}) {
       const KvLayout layout{1, kKey, kValue, type, /*latent=*/true};
       const std::vector<float> keys = RandomFloats(kTokens * kKey, 3, 0.4f);
       const Cache cache = MakeCache(keys, layout, *kernels, one);

@@ -6,7 +6,9 @@
 
 namespace gannet {
 
-int64_t BytesOf(KvType type) { return type == KvType::kF32 ? 4 : type == KvType::kFp8 ? 1 : 2; }
+int64_t BytesOf(KvType type) {
+  return type == KvType::kF32 ? 4 : type == KvType::kFp8 || type == KvType::kInt8 ? 1 : 2;
+}
 
 std::string_view NameOf(KvType type) {
   switch (type) {
@@ -18,6 +20,8 @@ std::string_view NameOf(KvType type) {
       return "bf16";
     case KvType::kFp8:
       return "fp8";
+    case KvType::kInt8:
+      return "int8";
   }
   return "?";
 }
@@ -43,10 +47,23 @@ void LoadLatents(const LatentLoadArgs& args, ThreadPool& pool) {
     for (int64_t i = task * kBlockTokens; i < args.count && i < (task + 1) * kBlockTokens; ++i) {
       const int64_t position = args.first + i;
       const int32_t block = args.blocks[static_cast<size_t>(position / kBlockTokens)];
-      const std::byte* row = args.pages.block(block) + position % kBlockTokens * row_bytes;
+      const int64_t token = position % kBlockTokens;
+      const std::byte* row = args.pages.block(block) + token * row_bytes;
       float* out = args.out + i * args.out_stride;
       if (layout.type == KvType::kF32) {
         std::memcpy(out, row, static_cast<size_t>(layout.key_dim) * sizeof(float));
+        continue;
+      }
+      if (layout.type == KvType::kInt8) {
+        for (const KeyPart& part : KeyParts(layout)) {
+          float scale;
+          std::memcpy(&scale,
+                      args.pages.block(block) + ScaleOffset(layout, 0) + 4 * (part.scale * kBlockTokens + token),
+                      sizeof(scale));
+          for (int64_t d = 0; d < part.dims; ++d) {
+            out[part.first + d] = scale * static_cast<float>(std::to_integer<int8_t>(row[part.place + d]));
+          }
+        }
         continue;
       }
       if (layout.type == KvType::kFp8) {

@@ -188,9 +188,10 @@ def text(checks, smollm2, scratch):
                     text=json.dumps(dict(messages=chat, add_generation_prompt=True)))
     checks.answered("complete", lambda said: "Paris" in said, "complete", smollm2, "--prompt", want, "--max-tokens", 20,
                     "--temperature", 0)
-    checks.answered("an FP8 cache", lambda said: "Paris" in said, "complete", smollm2, "--prompt", want, "--max-tokens", 20,
-                    "--temperature", 0, "--kv-type", "fp8")
-    checks.refused("a cache of no type", ["--kv-type", "int7", "fp8"], "complete", smollm2, "--prompt", want, "--kv-type",
+    for kv_type in ("fp8", "int8"):
+        checks.answered(f"a cache of {kv_type}", lambda said: "Paris" in said, "complete", smollm2, "--prompt", want,
+                        "--max-tokens", 20, "--temperature", 0, "--kv-type", kv_type)
+    checks.refused("a cache of no type", ["--kv-type", "int7", "fp8", "int8"], "complete", smollm2, "--prompt", want, "--kv-type",
                    "int7")
     checks.answered("chat", lambda said: "Paris" in said, "chat", smollm2, "--temperature", 0, "--system",
                     chat[0]["content"], text=chat[1]["content"] + "\n")

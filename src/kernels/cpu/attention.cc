@@ -1,11 +1,12 @@
-// Attention over paged blocks, one task of attention_plan.h at a time, and the writing of the cache.
+// Attention over paged blocks, one task of attention_plan.h at a time. What a block does to the lines that see it is
+// the affair of a Steps class, one per kind of cache: SetQuery of every line, then Open a block and Step over it.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 
-#include "base/dtype.h"
+#include "kernels/cpu/attention_int8.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/target_setup.h"
 #include "kernels/cpu/targets.h"
@@ -16,8 +17,9 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+#include "kernels/cpu/float_steps-inl.h"
 #include "kernels/cpu/lanes-inl.h"
-#include "kernels/cpu/score_rows-inl.h"
+#include "kernels/cpu/softmax_state-inl.h"
 // clang-format on
 
 #if GANNET_IS_FAST
@@ -25,153 +27,37 @@ HWY_BEFORE_NAMESPACE();
 namespace gannet::HWY_NAMESPACE {
 namespace {
 
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-constexpr int kMaxRun = 4;  // lines that share a pass over a block
-// Groups of 16 lanes kept in registers for each of R lines.
-constexpr int Wide(int lines) { return kLanes == 16 || lines == 1 ? 4 : lines == 2 ? 2 : 1; }
+// The steps of int8 blocks. A block is opened once for all lines.
+class Int8Steps {
+ public:
+  static constexpr int64_t kMostLines = std::numeric_limits<int64_t>::max();
+  static int64_t Floats(const KvLayout& layout, int64_t lines) {
+    return (lines * Int8QueryBytes(layout) + Int8TileBytes(layout)) / static_cast<int64_t>(sizeof(float));
+  }
 
-struct Shape {
-  int64_t key_dim;       // of a line of q; padded to 16 for latent rows
-  int64_t value_dim;     // padded to 16
-  int64_t value_stride;  // elements between the values of two tokens
-  int64_t state_floats;  // of one line
-  bool latent;
-  float unit;  // what a loaded key or value is to be multiplied with
+  Int8Steps(const KvLayout& layout, const Int8AttentionLeaves& leaves, float* memory)
+      : layout_(layout),
+        leaves_(leaves),
+        tiles_(reinterpret_cast<std::byte*>(memory)),
+        queries_(tiles_ + Int8TileBytes(layout)) {}
+  void SetQuery(int64_t line, const float* q, float scale) {
+    leaves_.set_query(layout_, q, scale, queries_ + line * Int8QueryBytes(layout_));
+  }
+  void Open(const std::byte* block, int64_t head) {
+    leaves_.make_tiles(layout_, block, head, tiles_);
+    scales_ = reinterpret_cast<const float*>(block + ScaleOffset(layout_, head));
+  }
+  void Step(int64_t line, int64_t lines, KeySpan seen, float* states) const {
+    leaves_.step(layout_, queries_ + line * Int8QueryBytes(layout_), lines, tiles_, scales_, seen, states);
+  }
+
+ private:
+  const KvLayout& layout_;
+  const Int8AttentionLeaves& leaves_;
+  std::byte* tiles_;
+  std::byte* queries_;
+  const float* scales_ = nullptr;
 };
-
-// scores[r][16 c ...] = q[r] . keys for C groups of 16 tokens from group c.
-template <typename T, int R, int C>
-HWY_INLINE void ScoreGroups(const Shape& shape, const float* q, const T* keys, int64_t c, float* scores) {
-  F32x16 sum[R][C];
-#pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int i = 0; i < C; ++i) sum[r][i] = Broadcast(0);
-  }
-  for (int64_t d = 0; d < shape.key_dim; ++d) {
-    F32x16 key[C];
-#pragma GCC unroll 4
-    for (int i = 0; i < C; ++i) key[i] = Load(keys + d * kBlockTokens + 16 * (c + i));
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      const F32x16 factor = Broadcast(q[r * shape.key_dim + d]);
-#pragma GCC unroll 4
-      for (int i = 0; i < C; ++i) sum[r][i] = MulAdd(factor, key[i], sum[r][i]);
-    }
-  }
-#pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int i = 0; i < C; ++i) Store(sum[r][i], scores + r * kBlockTokens + 16 * (c + i));
-  }
-}
-
-// state[r] = state[r] * factor[r] + sum over tokens [from, to) of scores[r] * values, for C groups of 16 dims.
-template <typename T, int R, int C>
-HWY_INLINE void AddValues(const Shape& shape, const float* scores, const float* factors, const T* values, int64_t from,
-                          int64_t to, int64_t c, float* states) {
-  F32x16 sum[R][C];
-#pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int i = 0; i < C; ++i) {
-      sum[r][i] = Mul(Load(states + r * shape.state_floats + kCarryHeader + 16 * (c + i)), Broadcast(factors[r]));
-    }
-  }
-  for (int64_t j = from; j < to; ++j) {
-    F32x16 value[C];
-#pragma GCC unroll 4
-    for (int i = 0; i < C; ++i) value[i] = Load(values + j * shape.value_stride + 16 * (c + i));
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      const F32x16 factor = Broadcast(scores[r * kBlockTokens + j]);
-#pragma GCC unroll 4
-      for (int i = 0; i < C; ++i) sum[r][i] = MulAdd(factor, value[i], sum[r][i]);
-    }
-  }
-#pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int i = 0; i < C; ++i) Store(sum[r][i], states + r * shape.state_floats + kCarryHeader + 16 * (c + i));
-  }
-}
-
-HWY_INLINE float ExpOf(float x) { return hn::GetLane(ExpOfNegative(Broadcast(x)).part[0]); }
-
-// scores[16 from_group .. 16 to_group) of one line become exp(score - new maximum), zero outside [from, to). Updates
-// the state's maximum and sum; returns what its values are to be multiplied with.
-HWY_INLINE float Soften(float* scores, int64_t from, int64_t to, float* state) {
-  const int64_t first = from / 16 * 16;
-  const int64_t last = (to + 15) / 16 * 16;
-  for (int64_t j = first; j < from; ++j) scores[j] = kMinusInfinity;
-  for (int64_t j = to; j < last; ++j) scores[j] = kMinusInfinity;
-  F32x16 most = Load(scores + first);
-  for (int64_t j = first + 16; j < last; j += 16) most = Max(most, Load(scores + j));
-  const float largest = std::max(state[0], MaxOfLanes(most));
-  const float factor = state[1] == 0 ? 0.0f : ExpOf(state[0] - largest);
-  F32x16 sum = Broadcast(0);
-  for (int64_t j = first; j < last; j += 16) {
-    const F32x16 p = ExpOfNegative(Add(Load(scores + j), Broadcast(-largest)));
-    Store(p, scores + j);
-    sum = Add(sum, p);
-  }
-  state[0] = largest;
-  state[1] = state[1] * factor + SumOfLanes(sum);
-  return factor;
-}
-
-// Tokens [from, to) of one block for R lines that see the same of them.
-template <typename T, int R>
-HWY_NOINLINE void BlockStep(const Shape& shape, const float* q, const T* keys, const T* values, int64_t from,
-                            int64_t to, float* states) {
-  alignas(64) float scores[R * kBlockTokens];
-  float factors[R];
-  constexpr int kWide = Wide(R);
-  const int64_t last_group = (to + 15) / 16;
-  int64_t c = from / 16;
-  if (shape.latent) {
-    ScoreRows<T, R>(q, keys, shape.key_dim, from, to, scores);
-  } else {
-    for (; c + kWide <= last_group; c += kWide) ScoreGroups<T, R, kWide>(shape, q, keys, c, scores);
-    for (; c < last_group; ++c) ScoreGroups<T, R, 1>(shape, q, keys, c, scores);
-  }
-  for (int r = 0; r < R; ++r) {
-    factors[r] = Soften(scores + r * kBlockTokens, from, to, states + r * shape.state_floats);
-  }
-  const int64_t groups = shape.value_dim / 16;
-  int64_t v = 0;
-  for (; v + kWide <= groups; v += kWide) {
-    AddValues<T, R, kWide>(shape, scores, factors, values, from, to, v, states);
-  }
-  for (; v < groups; ++v) AddValues<T, R, 1>(shape, scores, factors, values, from, to, v, states);
-}
-
-template <typename T>
-void BlockStepOf(int64_t run, const Shape& shape, const float* q, const T* keys, const T* values, int64_t from,
-                 int64_t to, float* states) {
-  if (run == 4) return BlockStep<T, 4>(shape, q, keys, values, from, to, states);
-  if (run == 3) return BlockStep<T, 3>(shape, q, keys, values, from, to, states);
-  if (run == 2) return BlockStep<T, 2>(shape, q, keys, values, from, to, states);
-  return BlockStep<T, 1>(shape, q, keys, values, from, to, states);
-}
-
-// The state of two runs of keys, `more` after `state`.
-void MergeState(const Shape& shape, float* state, const float* more) {
-  if (more[1] == 0) return;
-  if (state[1] == 0) {
-    std::copy_n(more, shape.state_floats, state);
-    return;
-  }
-  const float largest = std::max(state[0], more[0]);
-  const float old_factor = ExpOf(state[0] - largest);
-  const float new_factor = ExpOf(more[0] - largest);
-  state[0] = largest;
-  state[1] = state[1] * old_factor + more[1] * new_factor;
-  for (int64_t i = kCarryHeader; i < shape.state_floats; i += 16) {
-    const F32x16 kept = Mul(Load(state + i), Broadcast(old_factor));
-    Store(MulAdd(Load(more + i), Broadcast(new_factor), kept), state + i);
-  }
-}
 
 struct Lines {  // the task's lines, one after another
   const AttentionArgs& args;
@@ -187,16 +73,7 @@ Lines LinesOf(const AttentionArgs& args, const AttentionTask& task) {
   return {args, task, args.query_heads / args.pages.layout.kv_heads};
 }
 
-Shape ShapeOf(const KvLayout& layout) {
-  return {layout.latent ? PaddedKeyDim(layout) : layout.key_dim,
-          PaddedValueDim(layout),
-          ValueStride(layout),
-          AttentionCarry(layout),
-          layout.latent,
-          layout.type == KvType::kFp8 ? UnitOf<KvE4M3>() : 1.0f};
-}
-
-void WriteOutput(const AttentionArgs& args, const Shape& shape, const Lines& lines, int64_t line, float* state) {
+void WriteOutput(const AttentionArgs& args, const Lines& lines, int64_t line, float* state) {
   const int64_t value_dim = args.pages.layout.value_dim;
   float* out = args.out + lines.row(line) * args.out_stride + lines.head(line) * value_dim;
   float inverse = state[1] == 0 ? 0.0f : args.value_scale / state[1];
@@ -206,14 +83,16 @@ void WriteOutput(const AttentionArgs& args, const Shape& shape, const Lines& lin
     const float kept = ExpOf(state[0] - largest);
     inverse = kept * args.value_scale / (state[1] * kept + ExpOf(sink - largest));
   }
-  for (int64_t i = kCarryHeader; i < shape.state_floats; i += 16) {
-    Store(Mul(Load(state + i), Broadcast(inverse * shape.unit)), state + i);
+  const float unit = args.pages.layout.type == KvType::kFp8 ? kE4M3Unit : 1.0f;
+  for (int64_t i = kCarryHeader; i < AttentionCarry(args.pages.layout); i += 16) {
+    Store(Mul(Load(state + i), Broadcast(inverse * unit)), state + i);
   }
   std::copy_n(state + kCarryHeader, value_dim, out);
 }
 
-float* CarryOf(const Lines& lines, const Shape& shape, int64_t line) {
-  return lines.args.carry + (lines.row(line) * lines.args.query_heads + lines.head(line)) * shape.state_floats;
+float* CarryOf(const Lines& lines, int64_t line) {
+  const int64_t state_floats = AttentionCarry(lines.args.pages.layout);
+  return lines.args.carry + (lines.row(line) * lines.args.query_heads + lines.head(line)) * state_floats;
 }
 
 // Tokens of block `index` that the line sees, as offsets in the block.
@@ -223,48 +102,58 @@ HWY_INLINE KeySpan InBlock(KeySpan span, int64_t index) {
           static_cast<int32_t>(std::clamp<int64_t>(span.end - start, 0, kBlockTokens))};
 }
 
-// One block's worth of a row's chosen keys, brought together: rows of the latent cache.
-template <typename T>
-const T* Gather(const AttentionArgs& args, const AttentionSequence& sequence, std::span<const int32_t> chosen) {
+// A block of a row's chosen keys, brought together.
+const std::byte* Gather(const AttentionArgs& args, const AttentionSequence& sequence, std::span<const int32_t> chosen) {
   static thread_local Scratch memory;
-  const int64_t row = ValueStride(args.pages.layout);
-  T* out = reinterpret_cast<T*>(memory.Get(kBlockTokens * row * static_cast<int64_t>(sizeof(T))));
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    const std::byte* block = args.pages.block(sequence.blocks[static_cast<size_t>(chosen[i] / kBlockTokens)]);
-    std::memcpy(out + static_cast<int64_t>(i) * row,
-                block + chosen[i] % kBlockTokens * row * static_cast<int64_t>(sizeof(T)),
-                static_cast<size_t>(row) * sizeof(T));
+  const KvLayout& layout = args.pages.layout;
+  const int64_t row = PaddedKeyDim(layout) * BytesOf(layout.type);
+  std::byte* out = memory.Get(layout.block_bytes());
+  for (int64_t i = 0; i < static_cast<int64_t>(chosen.size()); ++i) {
+    const int64_t position = chosen[static_cast<size_t>(i)];
+    const int64_t token = position % kBlockTokens;
+    const std::byte* block = args.pages.block(sequence.blocks[static_cast<size_t>(position / kBlockTokens)]);
+    std::memcpy(out + i * row, block + token * row, static_cast<size_t>(row));
+    if (layout.type != KvType::kInt8) continue;
+    for (int64_t which = 0; which < 2; ++which) {
+      const int64_t scales = ScaleOffset(layout, 0) + 4 * which * kBlockTokens;
+      std::memcpy(out + scales + 4 * i, block + scales + 4 * token, sizeof(float));
+    }
   }
   return out;
 }
 
 // RunPiece for lines of one row that sees chosen keys.
-template <typename T>
-void RunChosenPiece(const Lines& lines, const Shape& shape, const float* q, int64_t piece, float* states) {
+template <class Steps>
+void RunChosenPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
+  const int64_t state_floats = AttentionCarry(lines.args.pages.layout);
   const std::span<const int32_t> chosen = lines.args.chosen->of(lines.row(0));
   const int64_t count = static_cast<int64_t>(chosen.size());
   const int64_t end = std::min(count, (piece + 1) * kPieceTokens);
   for (int64_t first = piece * kPieceTokens; first < end; first += kBlockTokens) {
     const int64_t tokens = std::min(kBlockTokens, end - first);
-    const T* rows = Gather<T>(lines.args, *lines.task.sequence,
-                              chosen.subspan(static_cast<size_t>(first), static_cast<size_t>(tokens)));
-    for (int64_t line = 0; line < lines.task.lines; line += kMaxRun) {
-      BlockStepOf<T>(std::min<int64_t>(kMaxRun, lines.task.lines - line), shape, q + line * shape.key_dim, rows, rows,
-                     0, tokens, states + line * shape.state_floats);
+    steps.Open(Gather(lines.args, *lines.task.sequence,
+                      chosen.subspan(static_cast<size_t>(first), static_cast<size_t>(tokens))),
+               0);
+    const KeySpan all{0, static_cast<int32_t>(tokens)};
+    for (int64_t line = 0; line < lines.task.lines;) {
+      const int64_t run = std::min(Steps::kMostLines, lines.task.lines - line);
+      steps.Step(line, run, all, states + line * state_floats);
+      line += run;
     }
   }
 }
 
-template <typename T>
-void RunPiece(const Lines& lines, const Shape& shape, const float* q, int64_t piece, float* states) {
+template <class Steps>
+void RunPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
   const KvPages& pages = lines.args.pages;
   const AttentionTask& task = lines.task;
+  const int64_t state_floats = AttentionCarry(pages.layout);
   for (int64_t line = 0; line < task.lines; ++line) {
-    float* state = states + line * shape.state_floats;
-    std::fill_n(state, shape.state_floats, 0.0f);
+    float* state = states + line * state_floats;
+    std::fill_n(state, state_floats, 0.0f);
     state[0] = kMinusInfinity;
   }
-  if (lines.args.chosen) return RunChosenPiece<T>(lines, shape, q, piece, states);
+  if (lines.args.chosen) return RunChosenPiece(lines, steps, piece, states);
   int64_t begin = std::numeric_limits<int64_t>::max();
   int64_t end = 0;
   for (int64_t line = 0; line < task.lines; ++line) {
@@ -276,90 +165,101 @@ void RunPiece(const Lines& lines, const Shape& shape, const float* q, int64_t pi
   begin = std::max(begin, piece * kPieceTokens);
   end = std::min(end, (piece + 1) * kPieceTokens);
   for (int64_t index = begin / kBlockTokens; index * kBlockTokens < end; ++index) {
-    const T* keys = nullptr;
-    const T* values = nullptr;
+    bool open = false;
     for (int64_t line = 0; line < task.lines;) {
       const KeySpan seen = InBlock(lines.span(line), index);
       int64_t run = 1;
-      while (run < kMaxRun && line + run < task.lines) {
+      while (run < Steps::kMostLines && line + run < task.lines) {
         const KeySpan next = InBlock(lines.span(line + run), index);
         if (next.begin != seen.begin || next.end != seen.end) break;
         ++run;
       }
       if (seen.begin < seen.end) {
-        if (!keys) {
-          const std::byte* block = pages.block(task.sequence->blocks[static_cast<size_t>(index)]);
-          keys = reinterpret_cast<const T*>(block + KeyOffset(pages.layout, task.kv_head));
-          values = reinterpret_cast<const T*>(block + ValueOffset(pages.layout, task.kv_head));
-        }
-        BlockStepOf<T>(run, shape, q + line * shape.key_dim, keys, values, seen.begin, seen.end,
-                       states + line * shape.state_floats);
+        if (!open) steps.Open(pages.block(task.sequence->blocks[static_cast<size_t>(index)]), task.kv_head);
+        open = true;
+        steps.Step(line, run, seen, states + line * state_floats);
       }
       line += run;
     }
   }
 }
 
-template <typename T>
-void RunOf(const AttentionArgs& args, const AttentionTask& task) {
-  const Shape shape = ShapeOf(args.pages.layout);
+// `steps_at` makes the Steps in memory of its own.
+template <class Steps, class StepsAt>
+void RunOf(const AttentionArgs& args, const AttentionTask& task, const StepsAt& steps_at) {
+  const KvLayout& layout = args.pages.layout;
   const Lines lines = LinesOf(args, task);
-  const int64_t key_dim = args.pages.layout.key_dim;
   static thread_local Scratch memory;
-  const int64_t state_floats = task.lines * shape.state_floats;
-  float* total = memory.Floats(2 * state_floats + task.lines * shape.key_dim);
-  float* states = total + state_floats;
-  float* q = states + state_floats;
+  const int64_t state_floats = AttentionCarry(layout);
+  const int64_t floats_of_steps = (Steps::Floats(layout, task.lines) + 15) / 16 * 16;
+  float* const floats = memory.Floats(floats_of_steps + 2 * task.lines * state_floats);
+  Steps steps = steps_at(floats);
+  float* total = floats + floats_of_steps;
+  float* states = total + task.lines * state_floats;
   for (int64_t line = 0; line < task.lines; ++line) {
-    const float* from = args.q + lines.row(line) * args.q_stride + lines.head(line) * key_dim;
-    float* to = q + line * shape.key_dim;
-    for (int64_t d = 0; d < key_dim; ++d) to[d] = from[d] * args.scale * shape.unit;
-    std::fill(to + key_dim, to + shape.key_dim, 0.0f);
+    steps.SetQuery(line, args.q + lines.row(line) * args.q_stride + lines.head(line) * layout.key_dim, args.scale);
   }
-  if (task.states) return RunPiece<T>(lines, shape, q, task.first_piece, task.states);
+  if (task.states) return RunPiece(lines, steps, task.first_piece, task.states);
   for (int64_t line = 0; line < task.lines; ++line) {
-    float* state = total + line * shape.state_floats;
+    float* state = total + line * state_floats;
     if (args.carry) {
-      std::copy_n(CarryOf(lines, shape, line), shape.state_floats, state);
+      std::copy_n(CarryOf(lines, line), state_floats, state);
     } else {
-      std::fill_n(state, shape.state_floats, 0.0f);
+      std::fill_n(state, state_floats, 0.0f);
     }
   }
   for (int64_t piece = 0; piece < task.pieces; ++piece) {
-    RunPiece<T>(lines, shape, q, task.first_piece + piece, states);
+    RunPiece(lines, steps, task.first_piece + piece, states);
     for (int64_t line = 0; line < task.lines; ++line) {
-      MergeState(shape, total + line * shape.state_floats, states + line * shape.state_floats);
+      MergeState(state_floats, total + line * state_floats, states + line * state_floats);
     }
   }
   for (int64_t line = 0; line < task.lines; ++line) {
-    float* state = total + line * shape.state_floats;
-    if (args.carry) std::copy_n(state, shape.state_floats, CarryOf(lines, shape, line));
-    WriteOutput(args, shape, lines, line, state);
+    float* state = total + line * state_floats;
+    if (args.carry) std::copy_n(state, state_floats, CarryOf(lines, line));
+    WriteOutput(args, lines, line, state);
   }
 }
 
+template <typename T>
+void RunFloats(const AttentionArgs& args, const AttentionTask& task) {
+  RunOf<FloatSteps<T>>(args, task, [&](float* memory) { return FloatSteps<T>(args.pages.layout, memory); });
+}
+
+template <const Int8AttentionLeaves* kInt8>
 void Run(const AttentionArgs& args, const AttentionTask& task) {
-  if (args.pages.layout.type == KvType::kF32) return RunOf<float>(args, task);
-  if (args.pages.layout.type == KvType::kF16) return RunOf<hwy::float16_t>(args, task);
-  if (args.pages.layout.type == KvType::kFp8) return RunOf<KvE4M3>(args, task);
-  return RunOf<hwy::bfloat16_t>(args, task);
+  switch (args.pages.layout.type) {
+    case KvType::kF32:
+      return RunFloats<float>(args, task);
+    case KvType::kF16:
+      return RunFloats<hwy::float16_t>(args, task);
+    case KvType::kBF16:
+      return RunFloats<hwy::bfloat16_t>(args, task);
+    case KvType::kFp8:
+      return RunFloats<KvE4M3>(args, task);
+    case KvType::kInt8:
+      return RunOf<Int8Steps>(args, task, [&](float* memory) { return Int8Steps(args.pages.layout, *kInt8, memory); });
+  }
 }
 
 void Merge(const AttentionArgs& args, const AttentionTask& task) {
-  const Shape shape = ShapeOf(args.pages.layout);
+  const int64_t state_floats = AttentionCarry(args.pages.layout);
   const Lines lines = LinesOf(args, task);
   for (int64_t line = 0; line < task.lines; ++line) {
-    float* state = task.states + line * shape.state_floats;
+    float* state = task.states + line * state_floats;
     for (int64_t piece = 1; piece < task.pieces; ++piece) {
-      MergeState(shape, state, state + piece * task.lines * shape.state_floats);
+      MergeState(state_floats, state, state + piece * task.lines * state_floats);
     }
-    WriteOutput(args, shape, lines, line, state);
+    WriteOutput(args, lines, line, state);
   }
 }
 
 }  // namespace
 
-extern const AttentionLeaves kAttentionLeaves = {Run, Merge};
+extern const AttentionLeaves kAttentionLeaves = {Run<&kInt8AttentionLeaves>, Merge};
+#if HWY_TARGET == HWY_AVX3
+extern const AttentionLeaves kAttentionLeavesVnni = {Run<&kInt8AttentionLeavesVnni>, Merge};
+#endif
 
 }  // namespace gannet::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

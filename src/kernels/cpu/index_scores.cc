@@ -38,24 +38,43 @@ HWY_NOINLINE void AddHeads(const float* q, const float* weights, const T* rows, 
   }
 }
 
+// Adds to sums[from, to) what the block's keys score.
 template <typename T>
 void ScoresOf(const float* q, const float* weights, int64_t heads, const KvLayout& layout, const std::byte* block,
-              int64_t from, int64_t to, float* scores) {
+              int64_t from, int64_t to, float* sums) {
   const T* rows = reinterpret_cast<const T*>(block);
   const int64_t row_dim = PaddedKeyDim(layout);
-  alignas(64) float sums[kBlockTokens] = {};
   int64_t h = 0;
   for (; h + 4 <= heads; h += 4) AddHeads<T, 4>(q + h * row_dim, weights + h, rows, row_dim, from, to, sums);
   for (; h < heads; ++h) AddHeads<T, 1>(q + h * row_dim, weights + h, rows, row_dim, from, to, sums);
-  for (int64_t j = from; j < to; ++j) scores[j - from] = sums[j] * UnitOf<T>();
 }
 
 void Scores(const float* q, const float* weights, int64_t heads, const KvLayout& layout, const std::byte* block,
             int64_t from, int64_t to, float* scores) {
-  if (layout.type == KvType::kF32) return ScoresOf<float>(q, weights, heads, layout, block, from, to, scores);
-  if (layout.type == KvType::kF16) return ScoresOf<hwy::float16_t>(q, weights, heads, layout, block, from, to, scores);
-  if (layout.type == KvType::kFp8) return ScoresOf<KvE4M3>(q, weights, heads, layout, block, from, to, scores);
-  return ScoresOf<hwy::bfloat16_t>(q, weights, heads, layout, block, from, to, scores);
+  alignas(64) float sums[kBlockTokens] = {};
+  const float* scales = nullptr;
+  float unit = 1;
+  switch (layout.type) {
+    case KvType::kF32:
+      ScoresOf<float>(q, weights, heads, layout, block, from, to, sums);
+      break;
+    case KvType::kF16:
+      ScoresOf<hwy::float16_t>(q, weights, heads, layout, block, from, to, sums);
+      break;
+    case KvType::kBF16:
+      ScoresOf<hwy::bfloat16_t>(q, weights, heads, layout, block, from, to, sums);
+      break;
+    case KvType::kFp8:
+      ScoresOf<KvE4M3>(q, weights, heads, layout, block, from, to, sums);
+      unit = kE4M3Unit;
+      break;
+    case KvType::kInt8:  // a scale is not negative, and goes through max(0, .)
+      ScoresOf<int8_t>(q, weights, heads, layout, block, from, to, sums);
+      scales =
+          reinterpret_cast<const float*>(block + ScaleOffset(layout, 0)) + KeyParts(layout)[1].scale * kBlockTokens;
+      break;
+  }
+  for (int64_t j = from; j < to; ++j) scores[j - from] = sums[j] * (scales ? scales[j] : unit);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Products of int8 rows with tiles of quantized weights, at the instruction set around it. Included inside a
 // namespace, more than once: the leaf of AVX512-VNNI lives beside that of AVX512 (GANNET_INT8_VNNI).
+#include "kernels/cpu/byte_vectors-inl.h"
 
 // R rows of x by H halves of 16 weight rows are summed at a time: 2 R H int32 and R H fp32 sums fill the registers of
 // VNNI. Without it the compiler would share the broadcast x of two halves, and spill it where there are several rows.
@@ -11,12 +12,6 @@ constexpr int kHalvesOfFew = 2;
 #else
 constexpr int kHalvesOfFew = 1;
 #endif
-
-HWY_INLINE int32_t FourBytes(const int8_t* from) {
-  int32_t word;
-  __builtin_memcpy(&word, from, 4);
-  return word;
-}
 
 // DotQ8: sum[r][h] = the exact product of row r, 254 * high + low, with the 16 weight rows of half h, over groups
 // [kFrom, kTo) of four values of the block; `sums_x` has the sums of these values. DotQ4: the same of nibbles 0..15,
@@ -105,52 +100,13 @@ HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) 
 
 #elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 
-// maddubs adds two u8 * s8 products to an s16 with saturation, never reached here: |x| <= 127, so that eight pairs of
-// nibbles stay within 8 * 2 * 15 * 127 = 30480.
-HWY_INLINE int64_t EightBytes(const int16_t* from) {
-  int64_t word;
-  __builtin_memcpy(&word, from, 8);
-  return word;
-}
 #if HWY_TARGET == HWY_AVX3
-using Bytes = __m512i;
-HWY_INLINE Bytes LoadBytes(const std::byte* from) { return _mm512_loadu_si512(from); }
-HWY_INLINE Bytes SetWords(int32_t word) { return _mm512_set1_epi32(word); }
-HWY_INLINE Bytes And(Bytes a, Bytes b) { return _mm512_and_si512(a, b); }
-HWY_INLINE Bytes HighNibbles(Bytes a, Bytes nibble) { return And(_mm512_srli_epi16(a, 4), nibble); }
-HWY_INLINE Bytes WidenBytes(const std::byte* from) {
-  return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-}
-HWY_INLINE Bytes FourShorts(const int16_t* from) { return _mm512_set1_epi64(EightBytes(from)); }
-HWY_INLINE Bytes Madd(Bytes a, Bytes b) { return _mm512_madd_epi16(a, b); }
-// a0 + a1, a2 + a3, ..., then those of b.
-HWY_INLINE Bytes AddNeighbours(Bytes a, Bytes b) {
-  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
-  return _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b), _mm512_permutex2var_epi32(a, odd, b));
-}
 HWY_INLINE void JoinPlanes(const int8_t* x, int16_t* q) {
   const __m512i high = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
   const __m512i low = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + kQuantBlock)));
   _mm512_store_si512(q, _mm512_add_epi16(_mm512_mullo_epi16(high, _mm512_set1_epi16(kHighUnit)), low));
 }
-HWY_INLINE Bytes Pairs(Bytes u, Bytes s) { return _mm512_maddubs_epi16(u, s); }
-HWY_INLINE Bytes Add16(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
-HWY_INLINE Bytes Add32(Bytes a, Bytes b) { return _mm512_add_epi32(a, b); }
-HWY_INLINE Bytes Widen(Bytes a, int16_t factor) { return _mm512_madd_epi16(a, _mm512_set1_epi16(factor)); }
 #else
-using Bytes = __m256i;
-HWY_INLINE Bytes LoadBytes(const std::byte* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
-HWY_INLINE Bytes SetWords(int32_t word) { return _mm256_set1_epi32(word); }
-HWY_INLINE Bytes And(Bytes a, Bytes b) { return _mm256_and_si256(a, b); }
-HWY_INLINE Bytes HighNibbles(Bytes a, Bytes nibble) { return And(_mm256_srli_epi16(a, 4), nibble); }
-HWY_INLINE Bytes WidenBytes(const std::byte* from) {
-  return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-}
-HWY_INLINE Bytes FourShorts(const int16_t* from) { return _mm256_set1_epi64x(EightBytes(from)); }
-HWY_INLINE Bytes Madd(Bytes a, Bytes b) { return _mm256_madd_epi16(a, b); }
-// a0 + a1, a2 + a3, ..., then those of b.
-HWY_INLINE Bytes AddNeighbours(Bytes a, Bytes b) { return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8); }
 HWY_INLINE void JoinPlanes(const int8_t* x, int16_t* q) {
 #pragma GCC unroll 2
   for (int i = 0; i < kQuantBlock; i += 16) {
@@ -160,10 +116,6 @@ HWY_INLINE void JoinPlanes(const int8_t* x, int16_t* q) {
                        _mm256_add_epi16(_mm256_mullo_epi16(high, _mm256_set1_epi16(kHighUnit)), low));
   }
 }
-HWY_INLINE Bytes Pairs(Bytes u, Bytes s) { return _mm256_maddubs_epi16(u, s); }
-HWY_INLINE Bytes Add16(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
-HWY_INLINE Bytes Add32(Bytes a, Bytes b) { return _mm256_add_epi32(a, b); }
-HWY_INLINE Bytes Widen(Bytes a, int16_t factor) { return _mm256_madd_epi16(a, _mm256_set1_epi16(factor)); }
 #endif
 
 // Eight-bit weights have no room for pairs in 16 bits; as 16-bit values they meet both planes of x at once, q = 254
@@ -197,6 +149,8 @@ HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t (&sums_
   }
 }
 
+// maddubs adds two u8 * s8 products to an s16 with saturation, never reached here: |x| <= 127, so that eight pairs of
+// nibbles stay within 8 * 2 * 15 * 127 = 30480.
 template <int R, int H>
 HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
   const Bytes nibble = SetWords(0x0f0f0f0f);

@@ -82,10 +82,6 @@ struct E4M3 {
 struct KvE4M3 {
   uint8_t bits;
 };
-template <typename T>
-constexpr float UnitOf() {
-  return sizeof(T) == 1 ? kE4M3Unit : 1.0f;
-}
 template <bool kNan>
 HWY_INLINE FloatVec LoadE4M3(const uint8_t* from) {
   const hn::Rebind<uint8_t, FloatTag> bytes;

@@ -1,8 +1,6 @@
 // Quantization of activation rows, and the int8 tiles of every instruction set.
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 
 #include "kernels/cpu/matmul_leaves.h"
 #include "kernels/cpu/target_setup.h"
@@ -14,6 +12,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 #include "kernels/cpu/lanes-inl.h"
+#include "kernels/cpu/quantize-inl.h"
 // clang-format on
 
 #if GANNET_IS_FAST
@@ -25,30 +24,11 @@ namespace {
 constexpr int64_t kPrefetchBytes = 2048;
 constexpr float kMost = static_cast<float>(kMostQuantized);
 
-// What a block of 32 values is rounded to: multiples of max|x| / most.
-struct BlockScale {
-  HWY_INLINE BlockScale(const F32x16 (&half)[2], float most) {
-    // Magnitudes compare as integers; infinities and NaN are the largest.
-    IntVec bits = hn::Zero(IntTag());
-    for (int h = 0; h < 2; ++h) {
-      GANNET_EACH_PART bits = hn::Max(bits, hn::BitCast(IntTag(), hn::Abs(half[h].part[i])));
-    }
-    const float largest = std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(IntTag(), bits)));
-    const bool finite = largest <= std::numeric_limits<float>::max();
-    counts = finite && largest >= 0x1p-100f;
-    scale = counts ? largest / most : finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
-    inverse = counts ? most / largest : 0.0f;
-  }
-  bool counts;
-  float scale;
-  float inverse;
-};
-
 void QuantizeRow(const float* x, int64_t blocks, int row, int rows, std::byte* tile) {
   const hn::Rebind<int8_t, IntTag> bytes;
   for (int64_t b = 0; b < blocks; ++b, x += kQuantBlock, tile += rows * kQuantizedBytes) {
     const F32x16 half[2] = {Load(x), Load(x + 16)};
-    const BlockScale block(half, kMost);
+    const IntegerScale block(LargerMagnitudes(half[1], LargerMagnitudes(half[0])), kMost);
     const F32x16 inverse = Broadcast(block.inverse);
     int8_t* values = reinterpret_cast<int8_t*>(tile) + row * kPlaneBytes;
     int32_t sum_of[2];
@@ -81,7 +61,7 @@ void QuantizeRowFp4(const float* x, int64_t blocks, int row, int rows, std::byte
   const hn::Rebind<int8_t, IntTag> bytes;
   for (int64_t b = 0; b < blocks; ++b, x += kQuantBlock, tile += rows * kOnePlaneBytes) {
     const F32x16 half[2] = {Load(x), Load(x + 16)};
-    const BlockScale block(half, static_cast<float>(kMostOfOnePlane));
+    const IntegerScale block(LargerMagnitudes(half[1], LargerMagnitudes(half[0])), static_cast<float>(kMostOfOnePlane));
     const F32x16 inverse = Broadcast(block.inverse);
     int8_t* values = reinterpret_cast<int8_t*>(tile) + row * kQuantBlock;
     int32_t sum_of[2];

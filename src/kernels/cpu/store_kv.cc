@@ -14,6 +14,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 #include "kernels/cpu/lanes-inl.h"
+#include "kernels/cpu/quantize-inl.h"
 // clang-format on
 
 #if GANNET_IS_FAST
@@ -76,6 +77,26 @@ void StoreSlot(const KvStoreArgs& args, int64_t row) {
   }
 }
 
+void StoreInt8Slot(const KvStoreArgs& args, int64_t row) {
+  const KvLayout& layout = args.pages.layout;
+  const int64_t slot = args.slots[static_cast<size_t>(row)];
+  std::byte* block = args.pages.block(slot / kBlockTokens);
+  const int64_t token = slot % kBlockTokens;
+  for (int64_t head = 0; head < layout.kv_heads; ++head) {
+    const float* keys = args.keys + row * args.key_stride + head * layout.key_dim;
+    int8_t* to = reinterpret_cast<int8_t*>(block + KeyOffset(layout, head)) + token * PaddedKeyDim(layout);
+    float* scales = reinterpret_cast<float*>(block + ScaleOffset(layout, head)) + token;
+    for (const KeyPart& part : KeyParts(layout)) {
+      if (part.dims == 0) continue;
+      scales[part.scale * kBlockTokens] = QuantizeInt8(keys + part.first, part.dims, to + part.place);
+    }
+    if (layout.latent) continue;
+    const float* values = args.values + row * args.value_stride + head * layout.value_dim;
+    to = reinterpret_cast<int8_t*>(block + ValueOffset(layout, head)) + token * PaddedValueDim(layout);
+    scales[kBlockTokens] = QuantizeInt8(values, layout.value_dim, to);
+  }
+}
+
 }  // namespace
 
 void StoreKv(const KvStoreArgs& args, ThreadPool& pool) {
@@ -91,6 +112,8 @@ void StoreKv(const KvStoreArgs& args, ThreadPool& pool) {
         StoreSlot<hwy::float16_t>(args, row);
       } else if (type == KvType::kFp8) {
         StoreSlot<KvE4M3>(args, row);
+      } else if (type == KvType::kInt8) {
+        StoreInt8Slot(args, row);
       } else {
         StoreSlot<hwy::bfloat16_t>(args, row);
       }

@@ -45,7 +45,7 @@ void ChooseKeys(const ChooseKeysArgs& args, ThreadPool& pool) {
      PackTransposed<name>,                                        \
      Matmul<&target::kInt8Leaves##suffix, &target::kFloatLeaves>, \
      target::StoreKv,                                             \
-     Attention<&target::kAttentionLeaves>,                        \
+     Attention<&target::kAttentionLeaves##suffix>,                \
      ChooseKeys<&target::kIndexScores>,                           \
      target::RmsNorm,                                             \
      target::Rope,                                                \

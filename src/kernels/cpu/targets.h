@@ -1,6 +1,7 @@
 // What each instruction set's translation units define; tables.cc puts them together.
 #pragma once
 
+#include "kernels/cpu/attention_int8.h"
 #include "kernels/cpu/attention_plan.h"
 #include "kernels/cpu/choose_plan.h"
 #include "kernels/cpu/matmul_leaves.h"
@@ -23,6 +24,7 @@ struct RoofLoops {
   extern const Int8Leaves kInt8Leaves;                                     \
   extern const FloatLeaves kFloatLeaves;                                   \
   extern const AttentionLeaves kAttentionLeaves;                           \
+  extern const Int8AttentionLeaves kInt8AttentionLeaves;                   \
   extern const IndexScoresOfBlock kIndexScores;                            \
   extern const RoofLoops kRoofLoops;                                       \
   void StoreKv(const KvStoreArgs& args, ThreadPool& pool);                 \
@@ -37,6 +39,8 @@ GANNET_DECLARE_TARGET(N_NEON)
 
 namespace N_AVX3 {
 extern const Int8Leaves kInt8LeavesVnni;
+extern const AttentionLeaves kAttentionLeavesVnni;
+extern const Int8AttentionLeaves kInt8AttentionLeavesVnni;
 extern const RoofLoops kRoofLoopsVnni;
 }  // namespace N_AVX3
 

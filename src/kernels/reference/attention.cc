@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -38,18 +40,61 @@ struct Address {  // of key and value elements of one kv head
   const KvLayout& layout;
   int64_t head;
   int64_t key(int64_t dim, int64_t token) const {
+    if (layout.type == KvType::kInt8) {
+      const KeyPart part = PartOf(dim);
+      return KeyOffset(layout, head) + token * PaddedKeyDim(layout) + part.place + dim - part.first;
+    }
     if (layout.latent) return (token * PaddedKeyDim(layout) + dim) * BytesOf(layout.type);
     return KeyOffset(layout, head) + (dim * kBlockTokens + token) * BytesOf(layout.type);
   }
   int64_t value(int64_t dim, int64_t token) const {
     return ValueOffset(layout, head) + (token * ValueStride(layout) + dim) * BytesOf(layout.type);
   }
+  int64_t scale(int64_t which, int64_t token) const {
+    return ScaleOffset(layout, head) + (which * kBlockTokens + token) * static_cast<int64_t>(sizeof(float));
+  }
+  KeyPart PartOf(int64_t dim) const {
+    const std::array<KeyPart, 2> parts = KeyParts(layout);
+    return parts[dim < parts[1].first ? 0 : 1];
+  }
 };
+
+struct BlockReader {
+  Address at;
+  const std::byte* block;
+  float key(int64_t dim, int64_t token) const { return Element(at.key(dim, token), at.PartOf(dim).scale, token); }
+  float value(int64_t dim, int64_t token) const { return Element(at.value(dim, token), ValueScale(at.layout), token); }
+
+ private:
+  float Element(int64_t offset, int64_t which, int64_t token) const {
+    if (at.layout.type != KvType::kInt8) return Read(at.layout.type, block + offset);
+    return Read(KvType::kF32, block + at.scale(which, token)) *
+           static_cast<float>(std::to_integer<int8_t>(block[offset]));
+  }
+};
+
+// dims values from `from`, whose first goes to `to`, with one scale.
+void WriteInt8(const float* from, int64_t dims, std::byte* to, std::byte* scale_at) {
+  float largest = 0;
+  bool finite = true;
+  for (int64_t d = 0; d < dims; ++d) {
+    finite = finite && std::isfinite(from[d]);
+    largest = std::max(largest, std::fabs(from[d]));
+  }
+  const bool counts = finite && largest >= 0x1p-100f;
+  const float scale = counts ? largest / 127 : finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+  const float inverse = counts ? 127 / largest : 0.0f;
+  std::memcpy(scale_at, &scale, sizeof(scale));
+  for (int64_t d = 0; d < RoundUp16(dims); ++d) {
+    const float quant = counts && d < dims ? std::nearbyint(from[d] * inverse) : 0.0f;
+    to[d] = static_cast<std::byte>(static_cast<int8_t>(quant));
+  }
+}
 
 }  // namespace
 
 float ReadKey(const KvLayout& layout, const std::byte* block, int64_t head, int64_t dim, int64_t token) {
-  return Read(layout.type, block + Address{layout, head}.key(dim, token));
+  return BlockReader{{layout, head}, block}.key(dim, token);
 }
 
 namespace {
@@ -89,7 +134,7 @@ void AttendRow(const AttentionArgs& args, const AttentionSequence& sequence, int
   const float* q = args.q + row * args.q_stride + head * layout.key_dim;
   float* out = args.out + row * args.out_stride + head * layout.value_dim;
   const auto block_of = [&](int64_t position) {
-    return args.pages.block(sequence.blocks[static_cast<size_t>(position / kBlockTokens)]);
+    return BlockReader{at, args.pages.block(sequence.blocks[static_cast<size_t>(position / kBlockTokens)])};
   };
 
   std::vector<double> weights;
@@ -97,7 +142,7 @@ void AttendRow(const AttentionArgs& args, const AttentionSequence& sequence, int
   for (const int64_t j : keys) {
     double score = 0;
     for (int64_t d = 0; d < layout.key_dim; ++d) {
-      score += static_cast<double>(q[d]) * Read(layout.type, block_of(j) + at.key(d, j % kBlockTokens));
+      score += static_cast<double>(q[d]) * block_of(j).key(d, j % kBlockTokens);
     }
     weights.push_back(score * args.scale);
     largest = std::max(largest, weights.back());
@@ -108,7 +153,7 @@ void AttendRow(const AttentionArgs& args, const AttentionSequence& sequence, int
   for (int64_t d = 0; d < layout.value_dim; ++d) {
     double& sum = sums[static_cast<size_t>(d)];
     for (size_t i = 0; i < keys.size(); ++i) {
-      sum += weights[i] * Read(layout.type, block_of(keys[i]) + at.value(d, keys[i] % kBlockTokens));
+      sum += weights[i] * block_of(keys[i]).value(d, keys[i] % kBlockTokens);
     }
   }
   if (args.carry) {
@@ -117,13 +162,13 @@ void AttendRow(const AttentionArgs& args, const AttentionSequence& sequence, int
   }
   double divisor = total;
   double kept = args.value_scale;
-  if (args.sinks && total > 0) {
+  if (args.sinks && total != 0) {
     const double most = std::max<double>(largest, args.sinks[head]);
     kept *= std::exp(largest - most);
     divisor = total * std::exp(largest - most) + std::exp(args.sinks[head] - most);
   }
   for (int64_t d = 0; d < layout.value_dim; ++d) {
-    out[d] = total > 0 ? static_cast<float>(sums[static_cast<size_t>(d)] * kept / divisor) : 0.0f;
+    out[d] = total != 0 ? static_cast<float>(sums[static_cast<size_t>(d)] * kept / divisor) : 0.0f;
   }
 }
 
@@ -135,6 +180,21 @@ void StoreKv(const KvStoreArgs& args, ThreadPool&) {
     std::byte* block = args.pages.block(args.slots[row] / kBlockTokens);
     const int64_t token = args.slots[row] % kBlockTokens;
     const float* keys = args.keys + static_cast<int64_t>(row) * args.key_stride;
+    if (layout.type == KvType::kInt8) {
+      for (int64_t head = 0; head < layout.kv_heads; ++head) {
+        const Address at{layout, head};
+        std::byte* row_of_keys = block + KeyOffset(layout, head) + token * PaddedKeyDim(layout);
+        for (const KeyPart& part : KeyParts(layout)) {
+          if (part.dims == 0) continue;
+          WriteInt8(keys + head * layout.key_dim + part.first, part.dims, row_of_keys + part.place,
+                    block + at.scale(part.scale, token));
+        }
+        if (layout.latent) continue;
+        WriteInt8(args.values + static_cast<int64_t>(row) * args.value_stride + head * layout.value_dim,
+                  layout.value_dim, block + at.value(0, token), block + at.scale(1, token));
+      }
+      continue;
+    }
     if (layout.latent) {
       for (int64_t d = 0; d < PaddedKeyDim(layout); ++d) {
         const Address at{layout, 0};

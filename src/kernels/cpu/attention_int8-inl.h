@@ -1,0 +1,207 @@
+// The steps of attention_int8.h at the instruction set around it. Included inside a namespace, more than once, as
+// int8_dots-inl.h is.
+#include "kernels/cpu/byte_vectors-inl.h"
+
+#if HWY_TARGET == HWY_AVX3 && GANNET_INT8_VNNI
+using Factor = int8_t;  // of a query; the bits of a probability are those of a uint8
+using ProbabilityFactor = uint8_t;
+constexpr int kKeyOffset = 128;  // makes keys unsigned
+constexpr int kGroupsAtOnce = 4;
+#else
+using Factor = int16_t;
+using ProbabilityFactor = int16_t;
+constexpr int kKeyOffset = 0;
+constexpr int kGroupsAtOnce = 1;
+#endif
+constexpr int kLinesAtOnce = 4;
+
+// sums[r][16 g + n] = the exact sum over k of x[r][k] * tile[g][k / 4][n][k % 4] for R lines and G groups, over quads
+// [first, last), multiples of 4, of the `quads` of a group.
+template <bool kKeys, int R, int G>
+HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, int64_t last, const Factor* x,
+                          int64_t x_stride, int32_t* sums) {
+#if HWY_TARGET == HWY_AVX3 && GANNET_INT8_VNNI
+  __m512i sum[R][G];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) sum[r][g] = _mm512_setzero_si512();
+  }
+  for (int64_t q = first; q < last; ++q) {
+    __m512i four[G];
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) four[g] = _mm512_load_si512(tile + 64 * (g * quads + q));
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const __m512i factors = _mm512_set1_epi32(FourBytes(x + r * x_stride + 4 * q));
+#pragma GCC unroll 4
+      for (int g = 0; g < G; ++g) {
+        __m512i& s = sum[r][g];
+        s = kKeys ? _mm512_dpbusd_epi32(s, four[g], factors) : _mm512_dpbusd_epi32(s, factors, four[g]);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) _mm512_store_si512(sums + r * kBlockTokens + 16 * g, sum[r][g]);
+  }
+#elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  for (int part = 0; part < kParts * G; ++part) {
+    const std::byte* from = tile + 64 * (part / kParts) * quads + 64 / kParts * (part % kParts);
+    Bytes pairs[R][2];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) pairs[r][0] = pairs[r][1] = SetWords(0);
+    for (int64_t q = first; q < last; q += 4) {
+#pragma GCC unroll 4
+      for (int64_t i = q; i < q + 4; ++i) {
+        const Bytes four[2] = {WidenSigned(from + 64 * i), WidenSigned(from + 64 * i + 32 / kParts)};
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) {
+          const Bytes factors = FourShorts(x + r * x_stride + 4 * i);
+          pairs[r][0] = Add32(pairs[r][0], Madd(four[0], factors));
+          pairs[r][1] = Add32(pairs[r][1], Madd(four[1], factors));
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const Bytes sum = AddNeighbours(pairs[r][0], pairs[r][1]);
+      __builtin_memcpy(sums + r * kBlockTokens + kLanes * part, &sum, sizeof(sum));
+    }
+  }
+#else
+  for (int r = 0; r < R; ++r) {
+    for (int n = 0; n < 16 * G; ++n) {
+      int32_t sum = 0;
+      for (int64_t q = first; q < last; ++q) {
+        const std::byte* four = tile + 64 * (n / 16 * quads + q) + 4 * (n % 16);
+        for (int i = 0; i < 4; ++i) sum += x[r * x_stride + 4 * q + i] * std::to_integer<int8_t>(four[i]);
+      }
+      sums[r * kBlockTokens + n] = sum;
+    }
+  }
+#endif
+}
+
+// `groups` groups, at most 4; a line of sums is kBlockTokens long.
+template <bool kKeys, int R>
+HWY_INLINE void Sums(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last, const Factor* x,
+                     int64_t x_stride, int32_t* sums) {
+  int64_t g = 0;
+  if (kGroupsAtOnce == 4 && groups == 4) {
+    return SumGroups<kKeys, R, kGroupsAtOnce>(tile, quads, first, last, x, x_stride, sums);
+  }
+  for (; g < groups; ++g) {
+    SumGroups<kKeys, R, 1>(tile + 64 * g * quads, quads, first, last, x, x_stride, sums + 16 * g);
+  }
+}
+
+void SetQuery(const KvLayout& layout, const float* q, float scale, std::byte* query) {
+  Factor* factors = reinterpret_cast<Factor*>(query);
+  QueryScale* const scales = ScalesOf(layout, query);
+  const hn::Rebind<Factor, IntTag> narrow;
+  for (const KeyPart& part : KeyParts(layout)) {
+    if (part.dims == 0) continue;
+    IntVec bits = hn::Zero(IntTag());
+    const auto load = [&](int64_t d) HWY_ATTR {
+      const float* from = q + part.first + d;
+      if (d + 16 <= part.dims) return Mul(Load(from), Broadcast(scale));
+      alignas(64) float values[16] = {};
+      std::copy_n(from, part.dims - d, values);
+      return Mul(Load(values), Broadcast(scale));
+    };
+    for (int64_t d = 0; d < part.dims; d += 16) bits = LargerMagnitudes(load(d), bits);
+    const IntegerScale of_part(bits, 127);
+    IntVec sums = hn::Zero(IntTag());
+    for (int64_t d = 0; d < part.dims; d += 16) {
+      const F32x16 scaled = Mul(load(d), Broadcast(of_part.inverse));
+      GANNET_EACH_PART {
+        const IntVec quants = of_part.counts ? hn::NearestInt(scaled.part[i]) : hn::Zero(IntTag());
+        sums = hn::Add(sums, quants);
+        hn::StoreU(hn::DemoteTo(narrow, quants), narrow, factors + part.place + d + kLanes * i);
+      }
+    }
+    scales[part.scale] = {of_part.scale, hn::GetLane(hn::SumOfLanes(IntTag(), sums))};
+  }
+}
+
+void MakeTiles(const KvLayout& layout, const std::byte* block, int64_t head, std::byte* tiles) {
+  const int8_t* keys = reinterpret_cast<const int8_t*>(block + KeyOffset(layout, head));
+  for (const KeyPart& part : KeyParts(layout)) {
+    MakeKeyTile(keys + part.place, PaddedKeyDim(layout), RoundUp16(part.dims), kKeyOffset,
+                tiles + kBlockTokens * part.place);
+  }
+  MakeValueTile(reinterpret_cast<const int8_t*>(block + ValueOffset(layout, head)), ValueStride(layout),
+                PaddedValueDim(layout), tiles + kBlockTokens * PaddedKeyDim(layout));
+}
+
+template <int R>
+HWY_NOINLINE void StepLines(const KvLayout& layout, const std::byte* queries, const std::byte* tiles,
+                            const float* scales, KeySpan seen, float* states) {
+  alignas(64) int32_t sums[R * kBlockTokens];
+  alignas(64) float scores[R * kBlockTokens];
+  const int64_t query_bytes = Int8QueryBytes(layout);
+  const int64_t x_stride = query_bytes / static_cast<int64_t>(sizeof(Factor));
+  const int64_t first = seen.begin / 16 * 16;
+  const int64_t last = (seen.end + 15) / 16 * 16;
+  bool begun = false;
+  for (const KeyPart& part : KeyParts(layout)) {
+    if (part.dims == 0) continue;
+    const int64_t quads = RoundUp16(part.dims) / 4;
+    const std::byte* tile = tiles + kBlockTokens * part.place + 64 * (first / 16) * quads;
+    Sums<true, R>(tile, (last - first) / 16, quads, 0, quads, reinterpret_cast<const Factor*>(queries) + part.place,
+                  x_stride, sums + first);
+    for (int r = 0; r < R; ++r) {
+      const QueryScale of_query = ScalesOf(layout, queries + r * query_bytes)[part.scale];
+      for (int64_t j = first; j < last; j += 16) {
+        const F32x16 unit = Mul(Load(scales + part.scale * kBlockTokens + j), Broadcast(of_query.scale));
+        const F32x16 sum = ToFloat(LoadSums(sums + r * kBlockTokens + j, -kKeyOffset * of_query.sum));
+        float* to = scores + r * kBlockTokens + j;
+        Store(begun ? MulAdd(sum, unit, Load(to)) : Mul(sum, unit), to);
+      }
+    }
+    begun = true;
+  }
+
+  alignas(64) Factor factors[R * kBlockTokens] = {};
+  float units[R];
+  float kept[R];
+  const int64_t state_floats = AttentionCarry(layout);
+  for (int r = 0; r < R; ++r) {
+    float* weights = scores + r * kBlockTokens;
+    kept[r] = Soften(weights, seen.begin, seen.end, states + r * state_floats);
+    units[r] = QuantizeWeights(weights, scales + ValueScale(layout) * kBlockTokens, first, last,
+                               reinterpret_cast<ProbabilityFactor*>(factors + r * kBlockTokens));
+  }
+  const int64_t dims = PaddedValueDim(layout);
+  const std::byte* values = tiles + kBlockTokens * PaddedKeyDim(layout);
+  for (int64_t d = 0; d < dims; d += kBlockTokens) {
+    const int64_t groups = std::min<int64_t>(4, (dims - d) / 16);
+    Sums<false, R>(values + d * kBlockTokens, groups, kBlockTokens / 4, first / 4, last / 4, factors, kBlockTokens,
+                   sums);
+    for (int r = 0; r < R; ++r) {
+      float* state = states + r * state_floats + kCarryHeader + d;
+      const F32x16 unit = Broadcast(units[r]);
+      const F32x16 factor = Broadcast(kept[r]);
+      for (int64_t i = 0; i < 16 * groups; i += 16) {
+        const F32x16 sum = ToFloat(LoadSums(sums + r * kBlockTokens + i, 0));
+        Store(MulAdd(sum, unit, Mul(Load(state + i), factor)), state + i);
+      }
+    }
+  }
+}
+
+void Step(const KvLayout& layout, const std::byte* queries, int64_t lines, const std::byte* tiles, const float* scales,
+          KeySpan seen, float* states) {
+  const int64_t query_bytes = Int8QueryBytes(layout);
+  const int64_t state_floats = AttentionCarry(layout);
+  for (; lines >= kLinesAtOnce; lines -= kLinesAtOnce) {
+    StepLines<kLinesAtOnce>(layout, queries, tiles, scales, seen, states);
+    queries += kLinesAtOnce * query_bytes;
+    states += kLinesAtOnce * state_floats;
+  }
+  if (lines == 3) return StepLines<3>(layout, queries, tiles, scales, seen, states);
+  if (lines == 2) return StepLines<2>(layout, queries, tiles, scales, seen, states);
+  if (lines == 1) return StepLines<1>(layout, queries, tiles, scales, seen, states);
+}

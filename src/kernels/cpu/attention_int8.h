@@ -1,0 +1,35 @@
+// Attention over a block of an int8 cache (KvType::kInt8), in integers.
+//
+//   score = scale_k (scale_q sum q k) for each part of the key, added in order of the parts
+//   out  += unit * sum p v,  with p = round(weight * scale_v / unit), unit = the largest weight * scale_v of the block
+//   / 255
+//
+// q are int8 with a scale for each line and part, p uint8 with a unit for each line and block; weight is
+// exp(score - maximum), and softmax's divisor adds weights that are not rounded. The sums of products are exact.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/attention.h"
+#include "kernels/kv_block.h"
+
+namespace gannet {
+
+// A query: its factors for PaddedKeyDim, at most 2 bytes each, then for each part fp32 scale and int32 sum of factors.
+inline int64_t Int8QueryBytes(const KvLayout& layout) { return (2 * PaddedKeyDim(layout) + 16 + 63) / 64 * 64; }
+// A block's keys, part by part [kBlockTokens / 16][dims / 4][16 tokens][4 dims], and its values
+// [dims / 16][kBlockTokens / 4][16 dims][4 tokens].
+inline int64_t Int8TileBytes(const KvLayout& layout) {
+  return kBlockTokens * (PaddedKeyDim(layout) + PaddedValueDim(layout));
+}
+
+struct Int8AttentionLeaves {
+  void (*set_query)(const KvLayout& layout, const float* q, float scale, std::byte* query);  // of scale * q
+  void (*make_tiles)(const KvLayout& layout, const std::byte* block, int64_t head, std::byte* tiles);
+  // Tokens `seen` of the block for `lines` queries and states. `scales` are the block's.
+  void (*step)(const KvLayout& layout, const std::byte* queries, int64_t lines, const std::byte* tiles,
+               const float* scales, KeySpan seen, float* states);
+};
+
+}  // namespace gannet

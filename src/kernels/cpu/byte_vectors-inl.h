@@ -1,0 +1,63 @@
+// Vectors of bytes, for AVX2 and AVX512: what int8_dots-inl.h and attention_int8-inl.h are made of. Included inside a
+// namespace, as they are, before either.
+
+HWY_INLINE int32_t FourBytes(const int8_t* from) {
+  int32_t word;
+  __builtin_memcpy(&word, from, 4);
+  return word;
+}
+
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+
+HWY_INLINE int64_t EightBytes(const int16_t* from) {
+  int64_t word;
+  __builtin_memcpy(&word, from, 8);
+  return word;
+}
+#if HWY_TARGET == HWY_AVX3
+using Bytes = __m512i;
+HWY_INLINE Bytes LoadBytes(const std::byte* from) { return _mm512_loadu_si512(from); }
+HWY_INLINE Bytes SetWords(int32_t word) { return _mm512_set1_epi32(word); }
+HWY_INLINE Bytes And(Bytes a, Bytes b) { return _mm512_and_si512(a, b); }
+HWY_INLINE Bytes HighNibbles(Bytes a, Bytes nibble) { return And(_mm512_srli_epi16(a, 4), nibble); }
+HWY_INLINE Bytes WidenBytes(const std::byte* from) {
+  return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+}
+HWY_INLINE Bytes WidenSigned(const std::byte* from) {
+  return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+}
+HWY_INLINE Bytes FourShorts(const int16_t* from) { return _mm512_set1_epi64(EightBytes(from)); }
+HWY_INLINE Bytes Madd(Bytes a, Bytes b) { return _mm512_madd_epi16(a, b); }
+// a0 + a1, a2 + a3, ..., then those of b.
+HWY_INLINE Bytes AddNeighbours(Bytes a, Bytes b) {
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+  return _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b), _mm512_permutex2var_epi32(a, odd, b));
+}
+HWY_INLINE Bytes Pairs(Bytes u, Bytes s) { return _mm512_maddubs_epi16(u, s); }
+HWY_INLINE Bytes Add16(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
+HWY_INLINE Bytes Add32(Bytes a, Bytes b) { return _mm512_add_epi32(a, b); }
+HWY_INLINE Bytes Widen(Bytes a, int16_t factor) { return _mm512_madd_epi16(a, _mm512_set1_epi16(factor)); }
+#else
+using Bytes = __m256i;
+HWY_INLINE Bytes LoadBytes(const std::byte* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
+HWY_INLINE Bytes SetWords(int32_t word) { return _mm256_set1_epi32(word); }
+HWY_INLINE Bytes And(Bytes a, Bytes b) { return _mm256_and_si256(a, b); }
+HWY_INLINE Bytes HighNibbles(Bytes a, Bytes nibble) { return And(_mm256_srli_epi16(a, 4), nibble); }
+HWY_INLINE Bytes WidenBytes(const std::byte* from) {
+  return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+HWY_INLINE Bytes WidenSigned(const std::byte* from) {
+  return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+HWY_INLINE Bytes FourShorts(const int16_t* from) { return _mm256_set1_epi64x(EightBytes(from)); }
+HWY_INLINE Bytes Madd(Bytes a, Bytes b) { return _mm256_madd_epi16(a, b); }
+// a0 + a1, a2 + a3, ..., then those of b.
+HWY_INLINE Bytes AddNeighbours(Bytes a, Bytes b) { return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8); }
+HWY_INLINE Bytes Pairs(Bytes u, Bytes s) { return _mm256_maddubs_epi16(u, s); }
+HWY_INLINE Bytes Add16(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
+HWY_INLINE Bytes Add32(Bytes a, Bytes b) { return _mm256_add_epi32(a, b); }
+HWY_INLINE Bytes Widen(Bytes a, int16_t factor) { return _mm256_madd_epi16(a, _mm256_set1_epi16(factor)); }
+#endif
+
+#endif
