@@ -9,6 +9,21 @@ HWY_INLINE int32_t FourBytes(const int8_t* from) {
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 
+// A sum that is finished before what is added to it next: the compiler, free to add integers in any order, would
+// compute all products of a tile first, and spill them.
+template <class Vector>
+HWY_INLINE Vector Pinned(Vector sum) {
+  asm("" : "+v"(sum));
+  return sum;
+}
+
+// The same pointer, from which everything is loaded anew: what the compiler would keep for later it would spill.
+template <typename T>
+HWY_INLINE const T* Anew(const T* from) {
+  asm volatile("" : "+r"(from) : : "memory");
+  return from;
+}
+
 HWY_INLINE int64_t EightBytes(const int16_t* from) {
   int64_t word;
   __builtin_memcpy(&word, from, 8);

@@ -58,6 +58,7 @@ HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H],
   const Bytes nibble = SetWords(0x0f0f0f0f);
 #pragma GCC unroll 4
   for (int v = 0; v < kParts * H; ++v) {
+    const int8_t* const values = R > 1 ? Anew(x) : x;
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
       Bytes pairs[R];
@@ -71,10 +72,10 @@ HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H],
         const Bytes second = LookUp(HighNibbles(bytes, nibble));
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
-          const int8_t* four = x + kQuantBlock * r + 4 * g;
-          pairs[r] = Add16(pairs[r], Pairs(first, SetWords(FourBytes(four))));
+          const int8_t* four = values + kQuantBlock * r + 4 * g;
+          pairs[r] = Pinned(Add16(pairs[r], Pairs(first, SetWords(FourBytes(four)))));
           Bytes& more = kTwo ? second_pairs[r] : pairs[r];
-          more = Add16(more, Pairs(second, SetWords(FourBytes(four + 16))));
+          more = Pinned(Add16(more, Pairs(second, SetWords(FourBytes(four + 16)))));
         }
       }
 #pragma GCC unroll 8

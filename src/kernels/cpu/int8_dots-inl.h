@@ -128,17 +128,19 @@ HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t (&sums_
   for (int r = 0; r < R; ++r) JoinPlanes(x + kPlaneBytes * r, q[r]);
 #pragma GCC unroll 4
   for (int v = 0; v < kParts * H; ++v) {  // a vector of int32 sums of rows is two vectors of pairs
+    const std::byte* from = w + 512 * (v / kParts) + 64 / kParts * (v % kParts);
+    const int16_t* const factors = R > 1 ? Anew(q[0]) : q[0];
     Bytes pairs[R][2];
-#pragma GCC unroll 2
-    for (int n = 0; n < 2; ++n) {
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) pairs[r][n] = SetWords(0);
-      const std::byte* from = w + 512 * (v / kParts) + 64 / kParts * (v % kParts) + 32 / kParts * n;
+    for (int r = 0; r < R; ++r) pairs[r][0] = pairs[r][1] = SetWords(0);
 #pragma GCC unroll 8
-      for (int g = kFrom; g < kTo; ++g) {
-        const Bytes weights = WidenBytes(from + 64 * g);
+    for (int g = kFrom; g < kTo; ++g) {
+      const Bytes weights[2] = {WidenBytes(from + 64 * g), WidenBytes(from + 64 * g + 32 / kParts)};
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) pairs[r][n] = Add32(pairs[r][n], Madd(weights, FourShorts(q[r] + 4 * g)));
+      for (int r = 0; r < R; ++r) {
+        const Bytes four = FourShorts(factors + kQuantBlock * r + 4 * g);
+        pairs[r][0] = Pinned(Add32(pairs[r][0], Madd(weights[0], four)));
+        pairs[r][1] = Pinned(Add32(pairs[r][1], Madd(weights[1], four)));
       }
     }
 #pragma GCC unroll 8
@@ -156,6 +158,7 @@ HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) 
   const Bytes nibble = SetWords(0x0f0f0f0f);
 #pragma GCC unroll 4
   for (int v = 0; v < kParts * H; ++v) {
+    const int8_t* const values = Anew(x);
     Bytes pairs_high[R];
     Bytes pairs_low[R];
 #pragma GCC unroll 8
@@ -167,12 +170,12 @@ HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) 
       const Bytes second = HighNibbles(bytes, nibble);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
-        const int8_t* four = x + kPlaneBytes * r + 4 * g;
-        pairs_high[r] = Add16(pairs_high[r], Pairs(first, SetWords(FourBytes(four))));
-        pairs_high[r] = Add16(pairs_high[r], Pairs(second, SetWords(FourBytes(four + 16))));
+        const int8_t* four = values + kPlaneBytes * r + 4 * g;
+        pairs_high[r] = Pinned(Add16(pairs_high[r], Pairs(first, SetWords(FourBytes(four)))));
+        pairs_high[r] = Pinned(Add16(pairs_high[r], Pairs(second, SetWords(FourBytes(four + 16)))));
         four += kQuantBlock;
-        pairs_low[r] = Add16(pairs_low[r], Pairs(first, SetWords(FourBytes(four))));
-        pairs_low[r] = Add16(pairs_low[r], Pairs(second, SetWords(FourBytes(four + 16))));
+        pairs_low[r] = Pinned(Add16(pairs_low[r], Pairs(first, SetWords(FourBytes(four)))));
+        pairs_low[r] = Pinned(Add16(pairs_low[r], Pairs(second, SetWords(FourBytes(four + 16)))));
       }
     }
 #pragma GCC unroll 8
