@@ -1,12 +1,15 @@
 #include "kernels/cpu/tables.h"
 
-#include <hwy/targets.h>
-
 #include <cstring>
 
 #include "kernels/cpu/matmul_driver.h"
 #include "kernels/cpu/packed_tiles.h"
+#include "kernels/cpu/target_setup.h"
 #include "kernels/cpu/targets.h"
+
+// clang-format off
+#include <hwy/targets.h>
+// clang-format on
 
 namespace gannet {
 namespace {
@@ -56,13 +59,15 @@ void ChooseKeys(const ChooseKeysArgs& args, ThreadPool& pool) {
 #if defined(__x86_64__)
 bool Supports(int64_t target) { return (hwy::SupportedTargets() & target) != 0; }
 
-constexpr char kAvx512Vnni[] = "avx512vnni";
-constexpr char kAvx512[] = "avx512";
+[[maybe_unused]] constexpr char kAvx512Vnni[] = "avx512vnni";
+[[maybe_unused]] constexpr char kAvx512[] = "avx512";
 constexpr char kAvx2[] = "avx2";
 const CpuTable kTables[] = {
+#if !(HWY_DISABLED_TARGETS & HWY_AVX3)
     GANNET_TABLE(kAvx512Vnni, N_AVX3, Vnni,
                  [] { return Supports(HWY_AVX3) && __builtin_cpu_supports("avx512vnni") != 0; }),
     GANNET_TABLE(kAvx512, N_AVX3, , [] { return Supports(HWY_AVX3); }),
+#endif
     GANNET_TABLE(kAvx2, N_AVX2, , [] { return Supports(HWY_AVX2); }),
 };
 #elif defined(__aarch64__)

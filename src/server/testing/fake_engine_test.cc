@@ -64,7 +64,7 @@ int FakeEngine::running() const {
 }
 
 bool FakeEngine::WaitUntilIdle() const {
-  for (int i = 0; i < 5000; ++i) {
+  for (int i = 0; i < 60000; ++i) {
     if (running() == 0) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
