@@ -1,5 +1,8 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -115,6 +118,23 @@ TEST(Npy, RoundTripAndRefusal) {
   std::filesystem::resize_file(path, std::filesystem::file_size(path) - 1);
   EXPECT_THROW(ReadNpy(path), LoadError);
   EXPECT_THROW(WriteNpy("/nonexistent/a.npy", shape, values), LoadError);
+  std::filesystem::remove(path);
+}
+
+TEST(MappedFile, WhatWasReadIsNotCold) {
+  const std::filesystem::path path = TempFile("cold");
+  std::ofstream(path, std::ios::binary) << std::string((5 << 20) + 123, 'x');
+  const auto file = MappedFile::Open(path);
+  const int fd = open(path.c_str(), O_RDONLY);
+  ASSERT_EQ(fsync(fd), 0);
+  posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);  // a wish: some file systems keep their pages
+  close(fd);
+  const int64_t cold = MappedFile::ColdBytes(file->bytes());
+  EXPECT_GE(cold, 0);
+  EXPECT_LE(cold, 5 << 20);
+  EXPECT_EQ(std::ranges::count(file->bytes(), std::byte{'x'}), (5 << 20) + 123);
+  EXPECT_EQ(MappedFile::ColdBytes(file->bytes()), 0);
+  EXPECT_EQ(MappedFile::ColdBytes(file->bytes().first(100)), 0);
   std::filesystem::remove(path);
 }
 

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -52,6 +53,19 @@ std::span<const std::byte> InnerPages(std::span<const std::byte> part) {
 void MappedFile::Release(std::span<const std::byte> part) {
   const std::span<const std::byte> pages = InnerPages(part);
   if (!pages.empty()) madvise(const_cast<std::byte*>(pages.data()), pages.size(), MADV_DONTNEED);
+}
+
+int64_t MappedFile::ColdBytes(std::span<const std::byte> part) {
+  constexpr size_t kStep = size_t{1} << 20;
+  const std::span<const std::byte> pages = InnerPages(part);
+  int64_t cold = 0;
+  for (size_t at = 0; at < pages.size(); at += kStep) {
+    unsigned char resident = 1;
+    const size_t step = std::min(kStep, pages.size() - at);
+    if (mincore(const_cast<std::byte*>(pages.data() + at), 1, &resident) != 0) continue;
+    if ((resident & 1) == 0) cold += static_cast<int64_t>(step);
+  }
+  return cold;
 }
 
 void MappedFile::WillNeed(std::span<const std::byte> part) {

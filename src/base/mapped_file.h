@@ -21,6 +21,9 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   // Tells the kernel that whole pages inside this part are not needed for now; they come back from the file when read.
   static void Release(std::span<const std::byte> part);
+  // How many bytes of this part would have to come from the disk, judged by one page of every MiB. What the kernel
+  // does not tell, mincore(2), counts as being in memory.
+  static int64_t ColdBytes(std::span<const std::byte> part);
   // Asks the kernel to read this part ahead.
   static void WillNeed(std::span<const std::byte> part);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <unordered_map>
 
@@ -197,6 +198,31 @@ std::string Checkpoint::Census() const {
                         static_cast<double>(share.bytes) / 1e9);
   }
   return text;
+}
+
+Reading Checkpoint::MeasureReading() const {
+  constexpr size_t kSample = size_t{16} << 20;
+  constexpr size_t kPage = 4096;
+  Reading reading;
+  reading.bytes = total_bytes();
+  std::span<const std::byte> sample;
+  for (const auto& [name, tensor] : tensors_) {
+    const int64_t cold = MappedFile::ColdBytes(tensor.data);
+    reading.cold_bytes += cold;
+    const bool whole = static_cast<size_t>(cold) + 2 * kPage >= tensor.data.size();  // but for pages it shares
+    if (whole && cold > static_cast<int64_t>(sample.size())) {
+      sample = tensor.data.first(std::min(kSample, tensor.data.size()));
+    }
+  }
+  if (reading.cold_bytes == 0 || sample.empty()) return reading;
+  const auto begin = std::chrono::steady_clock::now();
+  MappedFile::WillNeed(sample);
+  volatile std::byte sink{};
+  for (size_t at = 0; at < sample.size(); at += kPage) sink = sample[at];
+  static_cast<void>(sink);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  reading.seconds = took.count() * static_cast<double>(reading.cold_bytes) / static_cast<double>(sample.size());
+  return reading;
 }
 
 int64_t Checkpoint::total_bytes() const {

@@ -31,6 +31,12 @@ struct StoredTensor {
   int64_t bytes() const { return static_cast<int64_t>(data.size()) + scale_bytes; }
 };
 
+struct Reading {
+  int64_t bytes = 0;       // of all tensors
+  int64_t cold_bytes = 0;  // of these not in memory
+  double seconds = 0;      // that the cold ones take; 0 when there are none
+};
+
 class Checkpoint {
  public:
   // Throws LoadError("checkpoint", ...) naming file and tensor for any header that lies, a shard that is missing, and
@@ -51,6 +57,8 @@ class Checkpoint {
   int64_t total_bytes() const;  // of all tensors
   // How many tensors of which dtype, largest share first: "9216 MXFP4 (14.10 GB), 290 BF16 (0.71 GB)".
   std::string Census() const;
+  // What of the tensors is on the disk alone, and how fast it comes: measured by reading some MiB of it.
+  Reading MeasureReading() const;
   // Where the configuration says something else about quantized tensors than the files, and what is not read of them.
   const std::vector<std::string>& notices() const { return notices_; }
 

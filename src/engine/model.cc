@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "base/cpu_topology.h"
 #include "base/log.h"
@@ -110,6 +111,12 @@ void Model::LoadWeights(const ModelOptions& options) {
   const char* const whose = options.memory_limit > 0 ? "--memory-limit allows" : "this machine has available";
   Log().info("memory: {:.2f} GB of weights and {:.2f} GB to work in; {} {:.2f} GB", gb(weights), gb(workspace_bytes_),
              whose, gb(limit));
+  if (const Reading reading = checkpoint_->MeasureReading(); reading.cold_bytes > 0 && reading.seconds >= 1) {
+    Log().info(
+        "reading: {:.2f} of {:.2f} GB are not in memory yet and take about {:.0f} s at {:.2f} GB/s, as they are "
+        "first used",
+        gb(reading.cold_bytes), gb(reading.bytes), reading.seconds, gb(reading.cold_bytes) / reading.seconds);
+  }
   const int64_t needed = weights + workspace_bytes_;
   if (needed > limit) {
     throw LoadError("engine",
@@ -125,6 +132,7 @@ void Model::LoadWeights(const ModelOptions& options) {
   embedding_ = embedding.weight;
   lm_head_.weight = loader.Pack(spec_.tied_embeddings ? embedding : tensors.Get(-1, Slot::kLmHead));
   lm_head_.bias = loader.OptionalVector(-1, Slot::kLmHeadBias);
+  SettleLmHead(weights);
   bytes_per_token_ = loader.bytes_per_token();
   operations_per_token_ = loader.operations_per_token();
   for (int i = static_cast<int>(layers_.size()); i < spec_.all_layers(); ++i) {
@@ -143,6 +151,18 @@ void Model::LoadWeights(const ModelOptions& options) {
   buffers_.chosen_keys.resize(static_cast<size_t>(widths.chosen_keys * rows));
   if (widths.chosen_keys > 0) buffers_.chosen_counts.resize(static_cast<size_t>(rows));
   for (size_t i = 0; i < kAreas; ++i) buffers_.areas[i] = FloatBuffer(widths.floats(static_cast<Area>(i), rows));
+}
+
+// Every token needs it whole: it is laid out now, and tells how long the other weights will take.
+void Model::SettleLmHead(int64_t all_bytes) {
+  const auto begin = std::chrono::steady_clock::now();
+  lm_head_.weight->Settle(*pool_);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  const double bytes = static_cast<double>(lm_head_.weight->bytes());
+  const double seconds = took.count() * static_cast<double>(all_bytes) / bytes;
+  if (!lm_head_.weight->owns_memory() || seconds < 1) return;
+  Log().info("weights are laid out as they are first used, all {:.2f} GB in about {:.0f} s",
+             static_cast<double>(all_bytes) / 1e9, seconds);
 }
 
 DecoderLayer Model::LoadLayer(int index, WeightLoader& loader) {

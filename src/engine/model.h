@@ -85,6 +85,7 @@ class Model {
   static std::unique_ptr<Model> LoadPart(const std::filesystem::path& path, const ModelOptions& options,
                                          std::shared_ptr<Communicator> comm);
   void LoadWeights(const ModelOptions& options);
+  void SettleLmHead(int64_t all_bytes);
   DecoderLayer LoadLayer(int index, WeightLoader& loader);
   StepContext Begin(Batch& batch);
   void GatherLogits(int64_t wanted, std::span<float> logits);
