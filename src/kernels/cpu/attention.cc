@@ -1,10 +1,13 @@
 // Attention over paged blocks, one task of attention_plan.h at a time. What a block does to the lines that see it is
-// the affair of a Steps class, one per kind of cache: SetQuery of every line, then Open a block and Step over it.
+// the affair of a Steps class, one per kind of cache: SetQuery of every line, then Open a block, say which one to
+// Expect next, and Step over it.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <span>
+#include <utility>
 
 #include "kernels/cpu/attention_int8.h"
 #include "kernels/cpu/scratch.h"
@@ -47,8 +50,12 @@ class Int8Steps {
     leaves_.make_tiles(layout_, block, head, tiles_);
     scales_ = reinterpret_cast<const float*>(block + ScaleOffset(layout_, head));
   }
-  void Step(int64_t line, int64_t lines, KeySpan seen, float* states) const {
-    leaves_.step(layout_, queries_ + line * Int8QueryBytes(layout_), lines, tiles_, scales_, seen, states);
+  void Step(int64_t line, int64_t lines, KeySpan seen, float* states) {
+    leaves_.step(layout_, queries_ + line * Int8QueryBytes(layout_), lines, tiles_, scales_, seen,
+                 std::exchange(next_, {}), states);
+  }
+  void Expect(const std::byte* block, int64_t head) {
+    next_ = {block + KeyOffset(layout_, head), block + KeyOffset(layout_, head + 1)};
   }
 
  private:
@@ -57,6 +64,7 @@ class Int8Steps {
   std::byte* tiles_;
   std::byte* queries_;
   const float* scales_ = nullptr;
+  std::span<const std::byte> next_;
 };
 
 struct Lines {  // the task's lines, one after another
@@ -164,6 +172,7 @@ void RunPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
   }
   begin = std::max(begin, piece * kPieceTokens);
   end = std::min(end, (piece + 1) * kPieceTokens);
+  const auto block = [&](int64_t index) { return pages.block(task.sequence->blocks[static_cast<size_t>(index)]); };
   for (int64_t index = begin / kBlockTokens; index * kBlockTokens < end; ++index) {
     bool open = false;
     for (int64_t line = 0; line < task.lines;) {
@@ -175,7 +184,10 @@ void RunPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
         ++run;
       }
       if (seen.begin < seen.end) {
-        if (!open) steps.Open(pages.block(task.sequence->blocks[static_cast<size_t>(index)]), task.kv_head);
+        if (!open) {
+          steps.Open(block(index), task.kv_head);
+          if ((index + 1) * kBlockTokens < end) steps.Expect(block(index + 1), task.kv_head);
+        }
         open = true;
         steps.Step(line, run, seen, states + line * state_floats);
       }

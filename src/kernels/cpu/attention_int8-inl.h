@@ -16,10 +16,10 @@ constexpr int kGroupsAtOnce = 1;
 constexpr int kLinesAtOnce = 4;
 
 // sums[r][16 g + n] = the exact sum over k of x[r][k] * tile[g][k / 4][n][k % 4] for R lines and G groups, over quads
-// [first, last), multiples of 4, of the `quads` of a group.
+// [first, last), multiples of 4, of the `quads` of a group. On the way a line of `ahead` is fetched for each quad.
 template <bool kKeys, int R, int G>
 HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, int64_t last, const Factor* x,
-                          int64_t x_stride, int32_t* sums) {
+                          int64_t x_stride, [[maybe_unused]] const std::byte* ahead, int32_t* sums) {
 #if HWY_TARGET == HWY_AVX3 && GANNET_INT8_VNNI
   __m512i sum[R][G];
 #pragma GCC unroll 4
@@ -27,7 +27,8 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
 #pragma GCC unroll 4
     for (int g = 0; g < G; ++g) sum[r][g] = _mm512_setzero_si512();
   }
-  for (int64_t q = first; q < last; ++q) {
+  for (int64_t q = first; q < last; ++q, ahead += 64) {
+    __builtin_prefetch(ahead, 0, 2);
     __m512i four[G];
 #pragma GCC unroll 4
     for (int g = 0; g < G; ++g) four[g] = _mm512_load_si512(tile + 64 * (g * quads + q));
@@ -87,13 +88,12 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
 // `groups` groups, at most 4; a line of sums is kBlockTokens long.
 template <bool kKeys, int R>
 HWY_INLINE void Sums(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last, const Factor* x,
-                     int64_t x_stride, int32_t* sums) {
-  int64_t g = 0;
+                     int64_t x_stride, const std::byte* ahead, int32_t* sums) {
   if (kGroupsAtOnce == 4 && groups == 4) {
-    return SumGroups<kKeys, R, kGroupsAtOnce>(tile, quads, first, last, x, x_stride, sums);
+    return SumGroups<kKeys, R, kGroupsAtOnce>(tile, quads, first, last, x, x_stride, ahead, sums);
   }
-  for (; g < groups; ++g) {
-    SumGroups<kKeys, R, 1>(tile + 64 * g * quads, quads, first, last, x, x_stride, sums + 16 * g);
+  for (int64_t g = 0; g < groups; ++g) {
+    SumGroups<kKeys, R, 1>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, sums + 16 * g);
   }
 }
 
@@ -136,9 +136,14 @@ void MakeTiles(const KvLayout& layout, const std::byte* block, int64_t head, std
                 PaddedValueDim(layout), tiles + kBlockTokens * PaddedKeyDim(layout));
 }
 
+// Lines of 64 bytes that StepLines fetches ahead.
+HWY_INLINE int64_t AheadBytes(const KvLayout& layout) {
+  return 16 * PaddedKeyDim(layout) + PaddedValueDim(layout) / kBlockTokens * 64 * (kBlockTokens / 4);
+}
+
 template <int R>
 HWY_NOINLINE void StepLines(const KvLayout& layout, const std::byte* queries, const std::byte* tiles,
-                            const float* scales, KeySpan seen, float* states) {
+                            const float* scales, KeySpan seen, const std::byte* ahead, float* states) {
   alignas(64) int32_t sums[R * kBlockTokens];
   alignas(64) float scores[R * kBlockTokens];
   const int64_t query_bytes = Int8QueryBytes(layout);
@@ -151,7 +156,8 @@ HWY_NOINLINE void StepLines(const KvLayout& layout, const std::byte* queries, co
     const int64_t quads = RoundUp16(part.dims) / 4;
     const std::byte* tile = tiles + kBlockTokens * part.place + 64 * (first / 16) * quads;
     Sums<true, R>(tile, (last - first) / 16, quads, 0, quads, reinterpret_cast<const Factor*>(queries) + part.place,
-                  x_stride, sums + first);
+                  x_stride, ahead, sums + first);
+    ahead += 64 * quads;
     for (int r = 0; r < R; ++r) {
       const QueryScale of_query = ScalesOf(layout, queries + r * query_bytes)[part.scale];
       for (int64_t j = first; j < last; j += 16) {
@@ -179,7 +185,8 @@ HWY_NOINLINE void StepLines(const KvLayout& layout, const std::byte* queries, co
   for (int64_t d = 0; d < dims; d += kBlockTokens) {
     const int64_t groups = std::min<int64_t>(4, (dims - d) / 16);
     Sums<false, R>(values + d * kBlockTokens, groups, kBlockTokens / 4, first / 4, last / 4, factors, kBlockTokens,
-                   sums);
+                   ahead, sums);
+    ahead += 64 * (kBlockTokens / 4);
     for (int r = 0; r < R; ++r) {
       float* state = states + r * state_floats + kCarryHeader + d;
       const F32x16 unit = Broadcast(units[r]);
@@ -193,15 +200,20 @@ HWY_NOINLINE void StepLines(const KvLayout& layout, const std::byte* queries, co
 }
 
 void Step(const KvLayout& layout, const std::byte* queries, int64_t lines, const std::byte* tiles, const float* scales,
-          KeySpan seen, float* states) {
+          KeySpan seen, std::span<const std::byte> next, float* states) {
   const int64_t query_bytes = Int8QueryBytes(layout);
   const int64_t state_floats = AttentionCarry(layout);
+  const auto ahead = [&] {
+    const std::byte* const part = next.empty() ? tiles : next.data();
+    next = next.subspan(std::min(next.size(), static_cast<size_t>(AheadBytes(layout))));
+    return part;
+  };
   for (; lines >= kLinesAtOnce; lines -= kLinesAtOnce) {
-    StepLines<kLinesAtOnce>(layout, queries, tiles, scales, seen, states);
+    StepLines<kLinesAtOnce>(layout, queries, tiles, scales, seen, ahead(), states);
     queries += kLinesAtOnce * query_bytes;
     states += kLinesAtOnce * state_floats;
   }
-  if (lines == 3) return StepLines<3>(layout, queries, tiles, scales, seen, states);
-  if (lines == 2) return StepLines<2>(layout, queries, tiles, scales, seen, states);
-  if (lines == 1) return StepLines<1>(layout, queries, tiles, scales, seen, states);
+  if (lines == 3) return StepLines<3>(layout, queries, tiles, scales, seen, ahead(), states);
+  if (lines == 2) return StepLines<2>(layout, queries, tiles, scales, seen, ahead(), states);
+  if (lines == 1) return StepLines<1>(layout, queries, tiles, scales, seen, ahead(), states);
 }

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "kernels/attention.h"
 #include "kernels/kv_block.h"
@@ -27,9 +28,10 @@ inline int64_t Int8TileBytes(const KvLayout& layout) {
 struct Int8AttentionLeaves {
   void (*set_query)(const KvLayout& layout, const float* q, float scale, std::byte* query);  // of scale * q
   void (*make_tiles)(const KvLayout& layout, const std::byte* block, int64_t head, std::byte* tiles);
-  // Tokens `seen` of the block for `lines` queries and states. `scales` are the block's.
+  // Tokens `seen` of the block for `lines` queries and states. `scales` are the block's; `next` is what will be read
+  // soon, and may be fetched meanwhile.
   void (*step)(const KvLayout& layout, const std::byte* queries, int64_t lines, const std::byte* tiles,
-               const float* scales, KeySpan seen, float* states);
+               const float* scales, KeySpan seen, std::span<const std::byte> next, float* states);
 };
 
 }  // namespace gannet

@@ -133,6 +133,7 @@ class FloatSteps {
     keys_ = reinterpret_cast<const T*>(block + KeyOffset(layout_, head));
     values_ = reinterpret_cast<const T*>(block + ValueOffset(layout_, head));
   }
+  void Expect(const std::byte*, int64_t) {}
   void Step(int64_t line, int64_t lines, KeySpan seen, float* states) const {
     const float* q = q_ + line * shape_.key_dim;
     if (lines == 4) return BlockStep<T, 4>(shape_, q, keys_, values_, seen.begin, seen.end, states);
