@@ -9,7 +9,9 @@ their largest difference from the reference printed. Needs numpy only.
 """
 
 import argparse
+import concurrent.futures
 import json
+import os
 import pathlib
 import shutil
 import struct
@@ -262,10 +264,17 @@ def main():
         gannet = Gannet(options.gannet, scratch)
         any_model = next(GOLDENS.glob("*/config.json")).parent
         tables = options.kernels.split(",") if options.kernels else gannet.kernel_tables(any_model)
+
+        def check_folder(folder, kernels):
+            own = pathlib.Path(scratch) / f"{kernels}-{folder.name}"
+            own.mkdir()
+            gannet = Gannet(options.gannet, own)
+            check_tiny(gannet, folder, kernels, checks)
+            check_drafts(gannet, folder, kernels, checks)
+
         for kernels in tables:
-            for folder in folders:
-                check_tiny(gannet, folder, kernels, checks)
-                check_drafts(gannet, folder, kernels, checks)
+            with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+                list(threads.map(lambda folder: check_folder(folder, kernels), folders))
             if not options.only or "ties" in options.only:
                 check_ties(gannet, scratch, kernels, checks)
         if options.smollm2 and (not options.only or "smollm2" in options.only):
