@@ -101,7 +101,7 @@ extern const Int8Leaves kInt8Leaves = {QuantizeRow, common::Tile, QuantizeRowFp4
 HWY_AFTER_NAMESPACE();
 
 #if HWY_TARGET == HWY_AVX3
-HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR_AVX3 ",avx512vnni,avx512vbmi")
+HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR_AVX3 ",avx512vnni")
 namespace gannet::HWY_NAMESPACE {
 namespace vnni {
 namespace {
