@@ -202,26 +202,26 @@ std::string Checkpoint::Census() const {
 
 Reading Checkpoint::MeasureReading() const {
   constexpr size_t kSample = size_t{16} << 20;
-  constexpr size_t kPage = 4096;
+  constexpr size_t kStep = 4096;  // no page is smaller
   Reading reading;
-  reading.bytes = total_bytes();
-  std::span<const std::byte> sample;
+  int64_t most = 0;
+  std::span<const std::byte> sample;  // the start of the tensor with the most to read
   for (const auto& [name, tensor] : tensors_) {
     const int64_t cold = MappedFile::ColdBytes(tensor.data);
     reading.cold_bytes += cold;
-    const bool whole = static_cast<size_t>(cold) + 2 * kPage >= tensor.data.size();  // but for pages it shares
-    if (whole && cold > static_cast<int64_t>(sample.size())) {
-      sample = tensor.data.first(std::min(kSample, tensor.data.size()));
-    }
+    if (cold <= most) continue;
+    most = cold;
+    sample = tensor.data.first(std::min(kSample, tensor.data.size()));
   }
-  if (reading.cold_bytes == 0 || sample.empty()) return reading;
+  const int64_t cold_sample = MappedFile::ColdBytes(sample);
+  if (cold_sample == 0) return reading;
   const auto begin = std::chrono::steady_clock::now();
   MappedFile::WillNeed(sample);
   volatile std::byte sink{};
-  for (size_t at = 0; at < sample.size(); at += kPage) sink = sample[at];
+  for (size_t at = 0; at < sample.size(); at += kStep) sink = sample[at];
   static_cast<void>(sink);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  reading.seconds = took.count() * static_cast<double>(reading.cold_bytes) / static_cast<double>(sample.size());
+  reading.seconds = took.count() * static_cast<double>(reading.cold_bytes) / static_cast<double>(cold_sample);
   return reading;
 }
 

@@ -32,9 +32,8 @@ struct StoredTensor {
 };
 
 struct Reading {
-  int64_t bytes = 0;       // of all tensors
-  int64_t cold_bytes = 0;  // of these not in memory
-  double seconds = 0;      // that the cold ones take; 0 when there are none
+  int64_t cold_bytes = 0;  // of all tensors, not in memory
+  double seconds = 0;      // that these take; 0 when there are none
 };
 
 class Checkpoint {

@@ -115,7 +115,8 @@ void Model::LoadWeights(const ModelOptions& options) {
     Log().info(
         "reading: {:.2f} of {:.2f} GB are not in memory yet and take about {:.0f} s at {:.2f} GB/s, as they are "
         "first used",
-        gb(reading.cold_bytes), gb(reading.bytes), reading.seconds, gb(reading.cold_bytes) / reading.seconds);
+        gb(reading.cold_bytes), gb(checkpoint_->total_bytes()), reading.seconds,
+        gb(reading.cold_bytes) / reading.seconds);
   }
   const int64_t needed = weights + workspace_bytes_;
   if (needed > limit) {

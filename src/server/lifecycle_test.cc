@@ -1,6 +1,5 @@
 // Loading, clients that go away or do not read, draining.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <thread>
@@ -14,16 +13,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr char kEndless[] = R"({"prompt":"a","ignore_eos":true,"max_tokens":4000})";
 constexpr char kEndlessStream[] = R"({"prompt":"a","ignore_eos":true,"max_tokens":4000,"stream":true})";
-
-template <typename F>
-bool Soon(F condition) {
-  const Clock::time_point end = Clock::now() + std::chrono::seconds(60);  // a loaded machine under a sanitizer
-  while (!condition()) {
-    if (Clock::now() > end) return false;
-    usleep(1000);
-  }
-  return true;
-}
 
 TEST(Lifecycle, LoadingIs503ThenReady) {
   TestServer test({}, /*ready=*/false);

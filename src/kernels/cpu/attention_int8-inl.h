@@ -136,9 +136,10 @@ void MakeTiles(const KvLayout& layout, const std::byte* block, int64_t head, std
                 PaddedValueDim(layout), tiles + kBlockTokens * PaddedKeyDim(layout));
 }
 
-// Lines of 64 bytes that StepLines fetches ahead.
+// How far StepLines fetches ahead: 64 bytes for each quad of key dims, and for each quad of tokens and 64 value dims.
 HWY_INLINE int64_t AheadBytes(const KvLayout& layout) {
-  return 16 * PaddedKeyDim(layout) + PaddedValueDim(layout) / kBlockTokens * 64 * (kBlockTokens / 4);
+  const int64_t value_rounds = (PaddedValueDim(layout) + kBlockTokens - 1) / kBlockTokens;
+  return 64 * (PaddedKeyDim(layout) / 4 + value_rounds * (kBlockTokens / 4));
 }
 
 template <int R>

@@ -18,6 +18,8 @@ namespace gannet::server_testing {
 // Token ids of the test tokenizer: a byte is its own id.
 inline constexpr TokenId kEndId = 256;
 std::vector<TokenId> Bytes(std::string_view text);
+// Waits for `condition`, at most a minute: sanitizers and loaded machines are slow. False when it did not come true.
+bool Soon(const std::function<bool()>& condition);
 
 class FakeEngine final : public TokenEngine {
  public:
@@ -44,7 +46,9 @@ class FakeEngine final : public TokenEngine {
   std::vector<Request> requests() const;  // all that were accepted, in order
   int cancelled() const { return cancelled_; }
   int running() const;
-  bool WaitUntilIdle() const;  // false after a minute: sanitizers and loaded machines are slow
+  bool WaitUntilIdle() const {
+    return Soon([this] { return running() == 0; });
+  }
 
  private:
   struct Task {

@@ -11,6 +11,15 @@ std::vector<TokenId> Bytes(std::string_view text) {
   return ids;
 }
 
+bool Soon(const std::function<bool()>& condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
 FakeEngine::FakeEngine() : thread_([this] { Loop(); }) {}
 
 FakeEngine::~FakeEngine() {
@@ -61,14 +70,6 @@ std::vector<Request> FakeEngine::requests() const {
 int FakeEngine::running() const {
   const std::lock_guard lock(mutex_);
   return static_cast<int>(tasks_.size());
-}
-
-bool FakeEngine::WaitUntilIdle() const {
-  for (int i = 0; i < 60000; ++i) {
-    if (running() == 0) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return false;
 }
 
 void FakeEngine::Loop() {
