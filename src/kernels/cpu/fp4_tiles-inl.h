@@ -138,7 +138,7 @@ HWY_INLINE F32x16 ScaleOfFp4(const std::byte* tile, int64_t b, int half, int sec
   return Load(reinterpret_cast<const E4M3*>(tile + BlockOffset(kKind, b)) + 32 * second + 16 * half);
 }
 
-template <TileKind kKind, int R, int H>
+template <TileKind kKind, bool kNormal, int R, int H>
 HWY_NOINLINE void Fp4Rows(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, const int half,
                           const int offset, const int rows, float* sums) {
   constexpr bool kTwo = kKind == TileKind::kNvFp4;
@@ -168,29 +168,30 @@ HWY_NOINLINE void Fp4Rows(const std::byte* weights, const std::byte* x, int64_t 
     DotFp4<kTwo, R, H>(quants, values, sum, kTwo ? second : sum);
 #pragma GCC unroll 2
     for (int h = 0; h < H; ++h) {
-      AddSums(sum, h, ScaleOfFp4<kKind>(weights, b, half + h, 0), half_scale, total);
-      if constexpr (kTwo) AddSums(second, h, ScaleOfFp4<kKind>(weights, b, half + h, 1), half_scale, total);
+      AddSums<kNormal>(sum, h, ScaleOfFp4<kKind>(weights, b, half + h, 0), half_scale, total);
+      if constexpr (kTwo) AddSums<false>(second, h, ScaleOfFp4<kKind>(weights, b, half + h, 1), half_scale, total);
     }
   }
   StoreSums(total, sums);
 }
 
-template <TileKind kKind, int H>
+// The last R rows of a tile.
+template <TileKind kKind, bool kNormal, int R, int H>
+HWY_INLINE void LastRowsFp4(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int half,
+                            int rows, int count, float* sums) {
+  if (count == R) return Fp4Rows<kKind, kNormal, R, H>(weights, x, first, last, half, rows - R, rows, sums);
+  if constexpr (R > 1) LastRowsFp4<kKind, kNormal, R - 1, H>(weights, x, first, last, half, rows, count, sums);
+}
+
+template <TileKind kKind, bool kNormal, int H>
 void PassesFp4(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows, float* sums) {
-  for (int offset = 0; offset < rows; offset += kMaxRows) {
+  constexpr int kMost = kNormal ? 8 : kMaxRows;
+  for (int offset = 0; offset < rows; offset += kMost) {
     for (int half = 0; half < 2; half += H) {
-      switch (rows - offset) {
-        case 1:
-          Fp4Rows<kKind, 1, H>(weights, x, first, last, half, offset, rows, sums);
-          break;
-        case 2:
-          Fp4Rows<kKind, 2, H>(weights, x, first, last, half, offset, rows, sums);
-          break;
-        case 3:
-          Fp4Rows<kKind, 3, H>(weights, x, first, last, half, offset, rows, sums);
-          break;
-        default:
-          Fp4Rows<kKind, 4, H>(weights, x, first, last, half, offset, rows, sums);
+      if (rows - offset >= kMost) {
+        Fp4Rows<kKind, kNormal, kMost, H>(weights, x, first, last, half, offset, rows, sums);
+      } else {
+        LastRowsFp4<kKind, kNormal, kMost - 1, H>(weights, x, first, last, half, rows, rows - offset, sums);
       }
     }
   }
@@ -198,12 +199,18 @@ void PassesFp4(const std::byte* weights, const std::byte* x, int64_t first, int6
 
 // Few rows wait for the weights: one pass over them, whatever it spills. Many rows find them in L1.
 void TileFp4(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
-             float* sums) {
+             [[maybe_unused]] bool normal, float* sums) {
   const bool few = rows < kRowTile;
+  x += kOnePlaneHeader;
   if (kind == TileKind::kNvFp4) {
-    return few ? PassesFp4<TileKind::kNvFp4, kHalvesOfFew>(weights, x, first, last, rows, sums)
-               : PassesFp4<TileKind::kNvFp4, kHalves>(weights, x, first, last, rows, sums);
+    return few ? PassesFp4<TileKind::kNvFp4, false, kHalvesOfFew>(weights, x, first, last, rows, sums)
+               : PassesFp4<TileKind::kNvFp4, false, kHalves>(weights, x, first, last, rows, sums);
   }
-  return few ? PassesFp4<TileKind::kFp4, kHalvesOfFew>(weights, x, first, last, rows, sums)
-             : PassesFp4<TileKind::kFp4, kHalves>(weights, x, first, last, rows, sums);
+#if HWY_TARGET == HWY_AVX3 && GANNET_INT8_VNNI
+  // Two and three rows wait for memory, and were 3 to 9 % slower this way; so was AVX2 with any rows.
+  const bool waits = rows == 2 || rows == 3;
+  if (normal && !waits) return PassesFp4<TileKind::kFp4, true, kHalves>(weights, x, first, last, rows, sums);
+#endif
+  few ? PassesFp4<TileKind::kFp4, false, kHalvesOfFew>(weights, x, first, last, rows, sums)
+      : PassesFp4<TileKind::kFp4, false, kHalves>(weights, x, first, last, rows, sums);
 }

@@ -252,12 +252,24 @@ HWY_INLINE void StoreSums(const F32x16 (&total)[R][H], float* sums) {
     for (int h = 0; h < H; ++h) Store(total[r][h], sums + r * kTileRows + 16 * h);
   }
 }
-// total[r][h] = fma(sum[r][h], scale_w * scale_x[r], total[r][h]) for one half h.
-template <int R, int H>
+// power * scale. Of numbers whose product is normal the exponents are added, which leaves the multipliers alone.
+template <bool kNormal>
+HWY_INLINE F32x16 Scaled(const F32x16& power, float scale) {
+  if constexpr (!kNormal) return Mul(power, Broadcast(scale));
+  F32x16 out;
+  GANNET_EACH_PART {
+    const IntVec exponent = hn::Sub(hn::BitCast(IntTag(), power.part[i]), hn::Set(IntTag(), 127 << 23));
+    out.part[i] = hn::BitCast(FloatTag(), hn::Add(exponent, hn::Set(IntTag(), std::bit_cast<int32_t>(scale))));
+  }
+  return out;
+}
+
+// total[r][h] = fma(sum[r][h], scale_w * scale_x[r], total[r][h]) for one half h; kNormal: see Scaled.
+template <bool kNormal = false, int R, int H>
 HWY_INLINE void AddSums(const I32x16 (&sum)[R][H], int h, const F32x16& scale_w, const float* scale_x,
                         F32x16 (&total)[R][H]) {
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-    total[r][h] = MulAdd(ToFloat(sum[r][h]), Mul(scale_w, Broadcast(scale_x[r])), total[r][h]);
+    total[r][h] = MulAdd(ToFloat(sum[r][h]), Scaled<kNormal>(scale_w, scale_x[r]), total[r][h]);
   }
 }

@@ -42,12 +42,14 @@ struct Rows {
   int64_t blocks() const { return k / kQuantBlock; }
   int64_t bytes_of(int64_t per_block) const { return (m * blocks() * per_block + 63) / 64 * 64; }
   int64_t quantized_bytes() const { return wants_quantized ? bytes_of(kQuantizedBytes) : 0; }
-  int64_t one_plane_bytes() const { return wants_one_plane ? bytes_of(kOnePlaneBytes) : 0; }
+  int64_t one_plane_bytes() const { return wants_one_plane ? bytes_of(kOnePlaneBytes) + tiles() * kOnePlaneHeader : 0; }
   int64_t float_count() const { return wants_floats ? (m * k + 15) / 16 * 16 : 0; }
   int64_t tiles() const { return (m + kRowTile - 1) / kRowTile; }
   int rows_in(int64_t tile) const { return static_cast<int>(std::min<int64_t>(kRowTile, m - tile * kRowTile)); }
   std::byte* quantized_tile(int64_t tile) const { return quantized + tile * kRowTile * blocks() * kQuantizedBytes; }
-  std::byte* one_plane_tile(int64_t tile) const { return one_plane + tile * kRowTile * blocks() * kOnePlaneBytes; }
+  std::byte* one_plane_tile(int64_t tile) const {
+    return one_plane + tile * (kOnePlaneHeader + kRowTile * blocks() * kOnePlaneBytes);
+  }
   float* float_tile(int64_t tile) const { return floats + tile * kRowTile * k; }
   const float* row(int64_t i) const {
     return args->x + (args->gather.empty() ? i : args->gather[static_cast<size_t>(i)]) * args->x_stride;
@@ -121,6 +123,10 @@ void Finish(const MatmulTarget& target, const float* sums, const float* scales, 
   for (int64_t r = 0; r < rows; ++r) {
     float* out = target.out + (row + r) * target.out_stride + first;
     const float* sum = sums + r * kTileRows;
+    if (!scales && !target.bias && !target.accumulate) {
+      std::copy_n(sum, count, out);
+      continue;
+    }
     for (int64_t i = 0; i < count; ++i) {
       const float scaled = scales ? sum[i] * scales[i] : sum[i];
       const float value = target.bias ? scaled + target.bias[first + i] : scaled;
@@ -158,7 +164,10 @@ void RunPart(const Part& part, const Rows& x, int64_t first_row_tile, int64_t ro
         const int64_t row_tile = first_row_tile + i;
         float* to = sums + i * kRowTile * kTileRows;
         if (OnePlane(weight.kind())) {
-          int8.tile_fp4(weight.kind(), data, x.one_plane_tile(row_tile), first, last, x.rows_in(row_tile), to);
+          const std::byte* rows = x.one_plane_tile(row_tile);
+          const bool normal = weight.kind() == TileKind::kFp4 &&
+                              ProductsAreNormal(weight.scale_range(tile), *reinterpret_cast<const ScaleRange*>(rows));
+          int8.tile_fp4(weight.kind(), data, rows, first, last, x.rows_in(row_tile), normal, to);
         } else if (weight.int8()) {
           int8.tile(weight.kind(), data, x.quantized_tile(row_tile), first, last, x.rows_in(row_tile), to);
         } else {
@@ -192,7 +201,7 @@ void RunMatmul(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8Lea
   const int64_t columns_per_part = std::max<int64_t>(1, (columns + wanted - 1) / wanted);
   for (const Rows& x : rows) {
     if (x.m == 0) continue;
-    const int64_t row_bytes = x.floats ? x.k * 4 : x.blocks() * kQuantizedBytes;
+    const int64_t row_bytes = x.floats ? x.k * 4 : x.blocks() * (x.quantized ? kQuantizedBytes : kOnePlaneBytes);
     const int64_t tile_bytes = kRowTile * std::max<int64_t>(row_bytes, 1);
     const int64_t step = std::clamp<int64_t>(kRowBytes / tile_bytes, 2, kMaxRowTiles);
     for (int64_t row_tile = 0; row_tile < x.tiles(); row_tile += step) {

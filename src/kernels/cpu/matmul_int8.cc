@@ -1,4 +1,5 @@
 // Quantization of activation rows, and the int8 tiles of every instruction set.
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -59,6 +60,9 @@ void QuantizeRow(const float* x, int64_t blocks, int row, int rows, std::byte* t
 
 void QuantizeRowFp4(const float* x, int64_t blocks, int row, int rows, std::byte* tile) {
   const hn::Rebind<int8_t, IntTag> bytes;
+  ScaleRange& range = *reinterpret_cast<ScaleRange*>(tile);
+  if (row == 0) range = {};
+  tile += kOnePlaneHeader;
   for (int64_t b = 0; b < blocks; ++b, x += kQuantBlock, tile += rows * kOnePlaneBytes) {
     const F32x16 half[2] = {Load(x), Load(x + 16)};
     const IntegerScale block(LargerMagnitudes(half[1], LargerMagnitudes(half[0])), static_cast<float>(kMostOfOnePlane));
@@ -77,6 +81,7 @@ void QuantizeRowFp4(const float* x, int64_t blocks, int row, int rows, std::byte
     }
     float* floats = reinterpret_cast<float*>(tile + rows * kQuantBlock) + row;
     floats[0] = 0.5f * block.scale;
+    range.Add(static_cast<uint8_t>(std::bit_cast<int32_t>(floats[0]) >> 23));
     int32_t* ints = reinterpret_cast<int32_t*>(floats + rows);
     ints[0] = -12 * (sum_of[0] + sum_of[1]);
     ints[rows] = -12 * sum_of[0];

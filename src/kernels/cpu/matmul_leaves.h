@@ -16,6 +16,7 @@
 // kE4M3) the same with w = q_w and fp32 s[k] * x[k] in place of x[k]. Every instruction set does the same, to the bit.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -77,7 +78,22 @@ inline constexpr int kMostQuantized = 127 * kHighUnit;
 // each of fp32 scale, fp32 scale * sum q, int32 sum q, int32 sum q of the first 16.
 inline constexpr int64_t kPlaneBytes = 2 * kQuantBlock;       // per row and block
 inline constexpr int64_t kQuantizedBytes = kPlaneBytes + 16;  // per row and block
-// Of one plane: int8 [rows][32], then [rows] each of fp32 scale / 2, int32 -12 * sum q, int32 that of the first 16.
+// Of one plane: 64 bytes that begin with the ScaleRange of all rows and blocks; then per block int8 [rows][32] and
+// [rows] each of fp32 scale / 2, int32 -12 * sum q, int32 that of the first 16.
+struct ScaleRange {  // biased exponents of fp32 numbers, or 255 where one is not finite
+  uint8_t least = 255;
+  uint8_t greatest = 0;
+  void Add(uint8_t exponent) {
+    least = std::min(least, exponent);
+    greatest = std::max(greatest, exponent);
+  }
+};
+// Whether the product of any two numbers of the ranges is a normal number.
+constexpr bool ProductsAreNormal(const ScaleRange& a, const ScaleRange& b) {
+  return a.least > 0 && b.least > 0 && a.least + b.least > 127 && a.greatest < 255 && b.greatest < 255 &&
+         a.greatest + b.greatest < 127 + 255;
+}
+inline constexpr int64_t kOnePlaneHeader = 64;
 inline constexpr int64_t kOnePlaneBytes = kQuantBlock + 12;  // per row and block
 inline constexpr int kMostOfOnePlane = 127;
 
@@ -89,10 +105,11 @@ struct Int8Leaves {
   // and `x` are those of block 0.
   void (*tile)(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
                float* sums);
-  // The same with one plane and a tile of kind kFp4 or kNvFp4.
+  // The same with one plane and a tile of kind kFp4 or kNvFp4. Row 0 of a tile comes first. `normal` of kFp4:
+  // ProductsAreNormal of the scales of both.
   void (*quantize_row_fp4)(const float* x, int64_t blocks, int row, int rows, std::byte* tile);
   void (*tile_fp4)(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
-                   float* sums);
+                   bool normal, float* sums);
 };
 
 struct FloatLeaves {

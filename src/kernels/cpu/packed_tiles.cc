@@ -69,6 +69,7 @@ PackedTiles::PackedTiles(const Weight& weight, const TileChoice& choice, const c
   data_ = AllocatePacked(tiles() * tile_bytes_);
   states_ = std::make_unique<std::atomic<State>[]>(static_cast<size_t>(tiles()));
   unpacked_ = tiles();
+  if (kind_ == TileKind::kFp4) scale_ranges_.resize(static_cast<size_t>(tiles()));
   if (choice.row_scales) row_scales_.resize(static_cast<size_t>(tiles() * kTileRows));
 }
 
@@ -104,6 +105,7 @@ void PackedTiles::PackTile(int64_t index) const {
 
 void PackedTiles::PackFp4Tile(int64_t index) const {
   const bool ggml = weight_.storage == Storage::kMxfp4;  // scale and quants together; value j + 16 above value j
+  ScaleRange range;
   ForEachBlock(index, [&](int64_t r, int64_t b) {
     const std::byte* from = weight_.row(index * kTileRows + r);
     std::byte* pair = Place(index) + b / 2 * kFp4PairBytes;
@@ -119,7 +121,9 @@ void PackedTiles::PackFp4Tile(int64_t index) const {
       PairHalves(from + 16 * b, codes);
       StoreWords(codes, 4, quants);
     }
+    range.Add(std::to_integer<uint8_t>(pair[32 * (b % 2) + r]));
   });
+  scale_ranges_[static_cast<size_t>(index)] = range;
 }
 
 void PackedTiles::PackNvFp4Tile(int64_t index) const {

@@ -27,6 +27,8 @@ class PackedTiles : public PackedMatrix {
     if (states_[static_cast<size_t>(index)].load(std::memory_order_acquire) != State::kPacked) PackOnce(index);
     return Place(index);
   }
+  // Of the scales of a packed tile of kFp4.
+  ScaleRange scale_range(int64_t index) const { return scale_ranges_[static_cast<size_t>(index)]; }
   // [kTileRows] of a packed tile whose rows have one scale each, for the finished sums; null where the blocks have
   // theirs.
   const float* row_scales(int64_t index) const {
@@ -75,6 +77,7 @@ class PackedTiles : public PackedMatrix {
   std::unique_ptr<std::atomic<State>[]> states_;  // of each tile
   mutable std::atomic<int64_t> unpacked_ = 0;     // tiles
   mutable std::vector<float> row_scales_;
+  mutable std::vector<ScaleRange> scale_ranges_;  // of each tile
   std::string kernel_;
 };
 
