@@ -1,6 +1,6 @@
 // Attention over paged blocks, one task of attention_plan.h at a time. What a block does to the lines that see it is
 // the affair of a Steps class, one per kind of cache: SetQuery of every line, then Open a block, say which one to
-// Expect next, and Step over it.
+// Expect next, and Step over it with as many lines as go Together; Step has the spans of the first kSpansOfRun of them.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +30,8 @@ HWY_BEFORE_NAMESPACE();
 namespace gannet::HWY_NAMESPACE {
 namespace {
 
+constexpr int64_t kSpansOfRun = 4;
+
 // The steps of int8 blocks. A block is opened once for all lines.
 class Int8Steps {
  public:
@@ -50,8 +52,9 @@ class Int8Steps {
     leaves_.make_tiles(layout_, block, head, tiles_);
     scales_ = reinterpret_cast<const float*>(block + ScaleOffset(layout_, head));
   }
-  void Step(int64_t line, int64_t lines, KeySpan seen, float* states) {
-    leaves_.step(layout_, queries_ + line * Int8QueryBytes(layout_), lines, tiles_, scales_, seen,
+  static bool Together(KeySpan first, KeySpan next) { return next.begin == first.begin && next.end == first.end; }
+  void Step(int64_t line, int64_t lines, const KeySpan* seen, float* states) {
+    leaves_.step(layout_, queries_ + line * Int8QueryBytes(layout_), lines, tiles_, scales_, *seen,
                  std::exchange(next_, {}), states);
   }
   void Expect(const std::byte* block, int64_t head) {
@@ -142,7 +145,8 @@ void RunChosenPiece(const Lines& lines, Steps& steps, int64_t piece, float* stat
     steps.Open(Gather(lines.args, *lines.task.sequence,
                       chosen.subspan(static_cast<size_t>(first), static_cast<size_t>(tokens))),
                0);
-    const KeySpan all{0, static_cast<int32_t>(tokens)};
+    const KeySpan whole{0, static_cast<int32_t>(tokens)};
+    const KeySpan all[kSpansOfRun] = {whole, whole, whole, whole};
     for (int64_t line = 0; line < lines.task.lines;) {
       const int64_t run = std::min(Steps::kMostLines, lines.task.lines - line);
       steps.Step(line, run, all, states + line * state_floats);
@@ -176,14 +180,15 @@ void RunPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
   for (int64_t index = begin / kBlockTokens; index * kBlockTokens < end; ++index) {
     bool open = false;
     for (int64_t line = 0; line < task.lines;) {
-      const KeySpan seen = InBlock(lines.span(line), index);
+      KeySpan seen[kSpansOfRun] = {InBlock(lines.span(line), index)};
       int64_t run = 1;
       while (run < Steps::kMostLines && line + run < task.lines) {
         const KeySpan next = InBlock(lines.span(line + run), index);
-        if (next.begin != seen.begin || next.end != seen.end) break;
+        if (!Steps::Together(seen[0], next)) break;
+        if (run < kSpansOfRun) seen[run] = next;
         ++run;
       }
-      if (seen.begin < seen.end) {
+      if (seen[0].begin < seen[0].end) {
         if (!open) {
           steps.Open(block(index), task.kv_head);
           if ((index + 1) * kBlockTokens < end) steps.Expect(block(index + 1), task.kv_head);

@@ -55,10 +55,10 @@ HWY_INLINE void ScoreGroups(const FloatShape& shape, const float* q, const T* ke
   }
 }
 
-// state[r] = state[r] * factor[r] + sum over tokens [from, to) of scores[r] * values, for C groups of 16 dims.
+// state[r] = state[r] * factor[r] + sum over its tokens of scores[r] * values, for C groups of 16 dims.
 template <typename T, int R, int C>
 HWY_INLINE void AddValues(const FloatShape& shape, const float* scores, const float* factors, const T* values,
-                          int64_t from, int64_t to, int64_t c, float* states) {
+                          const KeySpan* seen, int64_t all, int64_t c, float* states) {
   F32x16 sum[R][C];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
@@ -67,7 +67,7 @@ HWY_INLINE void AddValues(const FloatShape& shape, const float* scores, const fl
       sum[r][i] = Mul(Load(states + r * shape.state_floats + kCarryHeader + 16 * (c + i)), Broadcast(factors[r]));
     }
   }
-  for (int64_t j = from; j < to; ++j) {
+  for (int64_t j = seen[0].begin; j < all; ++j) {
     F32x16 value[C];
 #pragma GCC unroll 4
     for (int i = 0; i < C; ++i) value[i] = Load(values + j * shape.value_stride + 16 * (c + i));
@@ -78,6 +78,17 @@ HWY_INLINE void AddValues(const FloatShape& shape, const float* scores, const fl
       for (int i = 0; i < C; ++i) sum[r][i] = MulAdd(factor, value[i], sum[r][i]);
     }
   }
+  // What some lines do not see they must not add, not even with weight zero: it may be NaN.
+#pragma GCC unroll 4
+  for (int r = 0; r < (R > 1 ? R : 0); ++r) {
+    for (int64_t j = all; j < seen[r].end; ++j) {
+      const F32x16 factor = Broadcast(scores[r * kBlockTokens + j]);
+#pragma GCC unroll 4
+      for (int i = 0; i < C; ++i) {
+        sum[r][i] = MulAdd(factor, Load(values + j * shape.value_stride + 16 * (c + i)), sum[r][i]);
+      }
+    }
+  }
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
@@ -85,13 +96,20 @@ HWY_INLINE void AddValues(const FloatShape& shape, const float* scores, const fl
   }
 }
 
-// Tokens [from, to) of one block for R lines that see the same of them.
+// One block for R lines that see its tokens from the same one on, each up to its own.
 template <typename T, int R>
-HWY_NOINLINE void BlockStep(const FloatShape& shape, const float* q, const T* keys, const T* values, int64_t from,
-                            int64_t to, float* states) {
+HWY_NOINLINE void BlockStep(const FloatShape& shape, const float* q, const T* keys, const T* values,
+                            const KeySpan* seen, float* states) {
   alignas(64) float scores[R * kBlockTokens];
   float factors[R];
   constexpr int kWide = Wide(R);
+  const int64_t from = seen[0].begin;
+  int64_t all = seen[0].end;  // the first token that some line does not see
+  int64_t to = all;
+  for (int r = 1; r < R; ++r) {
+    all = std::min<int64_t>(all, seen[r].end);
+    to = std::max<int64_t>(to, seen[r].end);
+  }
   const int64_t last_group = (to + 15) / 16;
   int64_t c = from / 16;
   if (shape.latent) {
@@ -101,14 +119,14 @@ HWY_NOINLINE void BlockStep(const FloatShape& shape, const float* q, const T* ke
     for (; c < last_group; ++c) ScoreGroups<T, R, 1>(shape, q, keys, c, scores);
   }
   for (int r = 0; r < R; ++r) {
-    factors[r] = Soften(scores + r * kBlockTokens, from, to, states + r * shape.state_floats);
+    factors[r] = Soften(scores + r * kBlockTokens, from, seen[r].end, states + r * shape.state_floats);
   }
   const int64_t groups = shape.value_dim / 16;
   int64_t v = 0;
   for (; v + kWide <= groups; v += kWide) {
-    AddValues<T, R, kWide>(shape, scores, factors, values, from, to, v, states);
+    AddValues<T, R, kWide>(shape, scores, factors, values, seen, all, v, states);
   }
-  for (; v < groups; ++v) AddValues<T, R, 1>(shape, scores, factors, values, from, to, v, states);
+  for (; v < groups; ++v) AddValues<T, R, 1>(shape, scores, factors, values, seen, all, v, states);
 }
 
 // The steps of attention.cc for elements of type T; outputs are in units of kUnit.
@@ -134,12 +152,15 @@ class FloatSteps {
     values_ = reinterpret_cast<const T*>(block + ValueOffset(layout_, head));
   }
   void Expect(const std::byte*, int64_t) {}
-  void Step(int64_t line, int64_t lines, KeySpan seen, float* states) const {
+  static bool Together(KeySpan first, KeySpan next) {
+    return next.begin == first.begin && first.begin < first.end && next.begin < next.end;
+  }
+  void Step(int64_t line, int64_t lines, const KeySpan* seen, float* states) const {
     const float* q = q_ + line * shape_.key_dim;
-    if (lines == 4) return BlockStep<T, 4>(shape_, q, keys_, values_, seen.begin, seen.end, states);
-    if (lines == 3) return BlockStep<T, 3>(shape_, q, keys_, values_, seen.begin, seen.end, states);
-    if (lines == 2) return BlockStep<T, 2>(shape_, q, keys_, values_, seen.begin, seen.end, states);
-    return BlockStep<T, 1>(shape_, q, keys_, values_, seen.begin, seen.end, states);
+    if (lines == 4) return BlockStep<T, 4>(shape_, q, keys_, values_, seen, states);
+    if (lines == 3) return BlockStep<T, 3>(shape_, q, keys_, values_, seen, states);
+    if (lines == 2) return BlockStep<T, 2>(shape_, q, keys_, values_, seen, states);
+    return BlockStep<T, 1>(shape_, q, keys_, values_, seen, states);
   }
 
  private:

@@ -1,6 +1,7 @@
 #include "kernels/cpu/matmul_driver.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -123,8 +124,8 @@ void Finish(const MatmulTarget& target, const float* sums, const float* scales, 
   for (int64_t r = 0; r < rows; ++r) {
     float* out = target.out + (row + r) * target.out_stride + first;
     const float* sum = sums + r * kTileRows;
-    if (!scales && !target.bias && !target.accumulate) {
-      std::copy_n(sum, count, out);
+    if (!scales && !target.bias && !target.accumulate && count == kTileRows) {
+      std::memcpy(out, sum, kTileRows * sizeof(float));
       continue;
     }
     for (int64_t i = 0; i < count; ++i) {

@@ -58,34 +58,41 @@ void QuantizeRow(const float* x, int64_t blocks, int row, int rows, std::byte* t
   }
 }
 
+// Of sixteen values.
+HWY_INLINE int32_t SumOfBytes(const int8_t* values) {
+  const hn::Full128<uint8_t> bytes;
+  const auto shifted = hn::Xor(hn::LoadU(bytes, reinterpret_cast<const uint8_t*>(values)), hn::Set(bytes, 128));
+  const auto sums = hn::SumsOf8(shifted);
+  return static_cast<int32_t>(hn::ExtractLane(sums, 0) + hn::ExtractLane(sums, 1)) - 16 * 128;
+}
+
 void QuantizeRowFp4(const float* x, int64_t blocks, int row, int rows, std::byte* tile) {
   const hn::Rebind<int8_t, IntTag> bytes;
-  ScaleRange& range = *reinterpret_cast<ScaleRange*>(tile);
-  if (row == 0) range = {};
+  ScaleRange* const range_of_tile = reinterpret_cast<ScaleRange*>(tile);
+  ScaleRange range = row == 0 ? ScaleRange() : *range_of_tile;
   tile += kOnePlaneHeader;
   for (int64_t b = 0; b < blocks; ++b, x += kQuantBlock, tile += rows * kOnePlaneBytes) {
     const F32x16 half[2] = {Load(x), Load(x + 16)};
     const IntegerScale block(LargerMagnitudes(half[1], LargerMagnitudes(half[0])), static_cast<float>(kMostOfOnePlane));
     const F32x16 inverse = Broadcast(block.inverse);
     int8_t* values = reinterpret_cast<int8_t*>(tile) + row * kQuantBlock;
-    int32_t sum_of[2];
     for (int h = 0; h < 2; ++h) {
-      IntVec sums = hn::Zero(IntTag());
       const F32x16 scaled = Mul(half[h], inverse);
       GANNET_EACH_PART {
         const IntVec q = hn::NearestInt(scaled.part[i]);
-        sums = hn::Add(sums, q);
         hn::StoreU(hn::DemoteTo(bytes, q), bytes, values + 16 * h + kLanes * i);
       }
-      sum_of[h] = block.counts ? hn::GetLane(hn::SumOfLanes(IntTag(), sums)) : 0;
     }
+    const int32_t first = block.counts ? SumOfBytes(values) : 0;
+    const int32_t second = block.counts ? SumOfBytes(values + 16) : 0;
     float* floats = reinterpret_cast<float*>(tile + rows * kQuantBlock) + row;
     floats[0] = 0.5f * block.scale;
     range.Add(static_cast<uint8_t>(std::bit_cast<int32_t>(floats[0]) >> 23));
     int32_t* ints = reinterpret_cast<int32_t*>(floats + rows);
-    ints[0] = -12 * (sum_of[0] + sum_of[1]);
-    ints[rows] = -12 * sum_of[0];
+    ints[0] = -12 * (first + second);
+    ints[rows] = -12 * first;
   }
+  *range_of_tile = range;
 }
 
 }  // namespace
