@@ -274,8 +274,11 @@ void Merge(const AttentionArgs& args, const AttentionTask& task) {
 }  // namespace
 
 extern const AttentionLeaves kAttentionLeaves = {Run<&kInt8AttentionLeaves>, Merge};
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET == HWY_AVX3 || (HWY_TARGET == HWY_AVX2 && GANNET_HAS_AVX_VNNI)
 extern const AttentionLeaves kAttentionLeavesVnni = {Run<&kInt8AttentionLeavesVnni>, Merge};
+#endif
+#if HWY_TARGET == HWY_AVX2 && GANNET_HAS_AVX_VNNI
+extern const AttentionLeaves kAttentionLeavesEvex = {Run<&kInt8AttentionLeavesEvex>, Merge};
 #endif
 
 }  // namespace gannet::HWY_NAMESPACE

@@ -2,11 +2,11 @@
 // int8_dots-inl.h is.
 #include "kernels/cpu/byte_vectors-inl.h"
 
-#if HWY_TARGET == HWY_AVX3 && GANNET_INT8_VNNI
+#if GANNET_INT8_VNNI
 using Factor = int8_t;  // of a query; the bits of a probability are those of a uint8
 using ProbabilityFactor = uint8_t;
-constexpr int kKeyOffset = 128;  // makes keys unsigned
-constexpr int kGroupsAtOnce = 4;
+constexpr int kKeyOffset = 128;                     // makes keys unsigned
+constexpr int kGroupsAtOnce = kParts == 1 ? 4 : 1;  // whose sums, of four lines, half the registers hold
 #else
 using Factor = int16_t;
 using ProbabilityFactor = int16_t;
@@ -20,32 +20,37 @@ constexpr int kLinesAtOnce = 4;
 template <bool kKeys, int R, int G>
 HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, int64_t last, const Factor* x,
                           int64_t x_stride, [[maybe_unused]] const std::byte* ahead, int32_t* sums) {
-#if HWY_TARGET == HWY_AVX3 && GANNET_INT8_VNNI
-  __m512i sum[R][G];
+#if GANNET_INT8_VNNI
+  constexpr int kVectors = kParts * G;
+  Bytes sum[R][kVectors];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int g = 0; g < G; ++g) sum[r][g] = _mm512_setzero_si512();
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = SetWords(0);
   }
   for (int64_t q = first; q < last; ++q, ahead += 64) {
-    __builtin_prefetch(ahead, 0, 2);
-    __m512i four[G];
+    if constexpr (G > 1) __builtin_prefetch(ahead, 0, 2);
+    Bytes four[kVectors];
 #pragma GCC unroll 4
-    for (int g = 0; g < G; ++g) four[g] = _mm512_load_si512(tile + 64 * (g * quads + q));
+    for (int v = 0; v < kVectors; ++v) {
+      four[v] = LoadBytes(tile + 64 * (v / kParts * quads + q) + 64 / kParts * (v % kParts));
+    }
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
-      const __m512i factors = _mm512_set1_epi32(FourBytes(x + r * x_stride + 4 * q));
+      const Bytes factors = SetWords(FourBytes(x + r * x_stride + 4 * q));
 #pragma GCC unroll 4
-      for (int g = 0; g < G; ++g) {
-        __m512i& s = sum[r][g];
-        s = kKeys ? _mm512_dpbusd_epi32(s, four[g], factors) : _mm512_dpbusd_epi32(s, factors, four[g]);
+      for (int v = 0; v < kVectors; ++v) {
+        Bytes& s = sum[r][v];
+        s = kKeys ? AddDots(s, four[v], factors) : AddDots(s, factors, four[v]);
       }
     }
   }
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int g = 0; g < G; ++g) _mm512_store_si512(sums + r * kBlockTokens + 16 * g, sum[r][g]);
+    for (int v = 0; v < kVectors; ++v) {
+      __builtin_memcpy(sums + r * kBlockTokens + kLanes * v, &sum[r][v], sizeof(Bytes));
+    }
   }
 #elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
   for (int part = 0; part < kParts * G; ++part) {

@@ -53,6 +53,9 @@ HWY_INLINE Bytes Pairs(Bytes u, Bytes s) { return _mm512_maddubs_epi16(u, s); }
 HWY_INLINE Bytes Add16(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
 HWY_INLINE Bytes Add32(Bytes a, Bytes b) { return _mm512_add_epi32(a, b); }
 HWY_INLINE Bytes Widen(Bytes a, int16_t factor) { return _mm512_madd_epi16(a, _mm512_set1_epi16(factor)); }
+HWY_INLINE Bytes Mul32(Bytes a, Bytes b) { return _mm512_mullo_epi32(a, b); }
+HWY_INLINE Bytes Shuffle(Bytes table, Bytes at) { return _mm512_shuffle_epi8(table, at); }
+HWY_INLINE Bytes Repeat16(__m128i bytes) { return _mm512_broadcast_i32x4(bytes); }
 #else
 using Bytes = __m256i;
 HWY_INLINE Bytes LoadBytes(const std::byte* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
@@ -73,6 +76,18 @@ HWY_INLINE Bytes Pairs(Bytes u, Bytes s) { return _mm256_maddubs_epi16(u, s); }
 HWY_INLINE Bytes Add16(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
 HWY_INLINE Bytes Add32(Bytes a, Bytes b) { return _mm256_add_epi32(a, b); }
 HWY_INLINE Bytes Widen(Bytes a, int16_t factor) { return _mm256_madd_epi16(a, _mm256_set1_epi16(factor)); }
+HWY_INLINE Bytes Mul32(Bytes a, Bytes b) { return _mm256_mullo_epi32(a, b); }
+HWY_INLINE Bytes Shuffle(Bytes table, Bytes at) { return _mm256_shuffle_epi8(table, at); }
+HWY_INLINE Bytes Repeat16(__m128i bytes) { return _mm256_broadcastsi128_si256(bytes); }
+#endif
+
+// Four products u8 * s8 added to each int32, without saturation.
+#if GANNET_INT8_VNNI == GANNET_VNNI_512
+HWY_INLINE Bytes AddDots(Bytes sum, Bytes u, Bytes s) { return _mm512_dpbusd_epi32(sum, u, s); }
+#elif GANNET_INT8_VNNI == GANNET_VNNI_256_VEX
+HWY_INLINE Bytes AddDots(Bytes sum, Bytes u, Bytes s) { return _mm256_dpbusd_avx_epi32(sum, u, s); }
+#elif GANNET_INT8_VNNI == GANNET_VNNI_256_EVEX
+HWY_INLINE Bytes AddDots(Bytes sum, Bytes u, Bytes s) { return _mm256_dpbusd_epi32(sum, u, s); }
 #endif
 
 #endif

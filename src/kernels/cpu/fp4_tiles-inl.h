@@ -6,53 +6,51 @@
 // DotFp4: sum[r][h] += the exact product of row r with the 16 weight rows of half h, of values doubled + 12: with kTwo
 // of the first 16 values of the block, those of the second into `second`; otherwise of all 32.
 
-#if HWY_TARGET == HWY_AVX3 && GANNET_INT8_VNNI
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+HWY_INLINE Bytes LookUp(Bytes codes) { return Shuffle(Repeat16(_mm_setr_epi8(GANNET_FP4_CODES)), codes); }
+#endif
 
-template <int R, int H>
-HWY_INLINE void AddFourFp4(const __m512i (&weights)[H], const int8_t* x, I32x16 (&sum)[R][H]) {
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    const __m512i four = _mm512_set1_epi32(FourBytes(x + kQuantBlock * r));
-#pragma GCC unroll 2
-    for (int h = 0; h < H; ++h) {
-      __m512i& s = sum[r][h].part[0].raw;
-      s = _mm512_dpbusd_epi32(s, weights[h], four);
-    }
-  }
-}
+#if GANNET_INT8_VNNI
 
 template <bool kTwo, int R, int H>
 HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H], I32x16 (&second_sum)[R][H]) {
-  const __m512i codes = _mm512_broadcast_i32x4(_mm_setr_epi8(GANNET_FP4_CODES));
-  const __m512i nibble = _mm512_set1_epi8(15);
-#pragma GCC unroll 4
-  for (int g = 0; g < 4; ++g) {
-    __m512i first[H];
-    __m512i second[H];
+  // Sixteen registers have room for eight sums.
+  constexpr int kVectors = kParts * H;
+  constexpr int kOnce = kParts == 1 || R * kVectors <= 8 ? kVectors : kVectors / 2;
+  const Bytes nibble = SetWords(0x0f0f0f0f);
 #pragma GCC unroll 2
-    for (int h = 0; h < H; ++h) {
-      const __m512i bytes = _mm512_load_si512(w + 256 * h + 64 * g);
-      first[h] = _mm512_shuffle_epi8(codes, _mm512_and_si512(bytes, nibble));
-      second[h] = _mm512_shuffle_epi8(codes, _mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble));
+  for (int v = 0; v < kVectors; v += kOnce) {
+    const int8_t* const values = kOnce < kVectors ? Anew(x) : x;
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) {
+      Bytes first[kOnce];
+      Bytes second[kOnce];
+#pragma GCC unroll 4
+      for (int i = 0; i < kOnce; ++i) {
+        const Bytes bytes = LoadBytes(w + 256 * ((v + i) / kParts) + 64 * g + 64 / kParts * ((v + i) % kParts));
+        first[i] = LookUp(And(bytes, nibble));
+        second[i] = LookUp(HighNibbles(bytes, nibble));
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const Bytes four = SetWords(FourBytes(values + kQuantBlock * r + 4 * g));
+#pragma GCC unroll 4
+        for (int i = 0; i < kOnce; ++i) Raw(sum, r, v + i) = AddDots(Raw(sum, r, v + i), first[i], four);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const Bytes four = SetWords(FourBytes(values + kQuantBlock * r + 16 + 4 * g));
+        I32x16(&to)[R][H] = kTwo ? second_sum : sum;
+#pragma GCC unroll 4
+        for (int i = 0; i < kOnce; ++i) Raw(to, r, v + i) = AddDots(Raw(to, r, v + i), second[i], four);
+      }
     }
-    AddFourFp4(first, x + 4 * g, sum);
-    AddFourFp4(second, x + 16 + 4 * g, kTwo ? second_sum : sum);
   }
 }
 
 #elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 
 // A 16-bit sum holds four pairs, 4 * 2 * 24 * 127 = 24384, twice a block.
-#if HWY_TARGET == HWY_AVX3
-HWY_INLINE Bytes LookUp(Bytes codes) {
-  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_setr_epi8(GANNET_FP4_CODES)), codes);
-}
-#else
-HWY_INLINE Bytes LookUp(Bytes codes) {
-  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_setr_epi8(GANNET_FP4_CODES)), codes);
-}
-#endif
-
 template <bool kTwo, int R, int H>
 HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H], I32x16 (&second_sum)[R][H]) {
   const Bytes nibble = SetWords(0x0f0f0f0f);

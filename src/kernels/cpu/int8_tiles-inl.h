@@ -1,5 +1,5 @@
 // Products of int8 rows with tiles of quantized weights, at the instruction set around it. Included inside a
-// namespace, more than once: the leaf of AVX512-VNNI lives beside that of AVX512 (GANNET_INT8_VNNI).
+// namespace, more than once: the leaves with VNNI live beside those without (GANNET_INT8_VNNI).
 #include "kernels/cpu/int8_dots-inl.h"
 
 // The scales of the 16 rows of half `half`, of block `b` or of its halves.

@@ -115,26 +115,53 @@ extern const RoofLoops kRoofLoops = {Read, Dots, kDotOperations, Fmas, kFmaOpera
 HWY_AFTER_NAMESPACE();
 
 #if HWY_TARGET == HWY_AVX3
-HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR_AVX3 ",avx512vnni")
+HWY_PUSH_ATTRIBUTES(GANNET_VNNI_512_TARGET)
 namespace gannet::HWY_NAMESPACE {
+namespace vnni {
 namespace {
 
-uint64_t DotsVnni(int64_t rounds) {
-  __m512i sums[kChains];
-  for (auto& sum : sums) sum = _mm512_setzero_si512();
-  __m512i x = _mm512_set1_epi8(1);
-  for (int64_t i = 0; i < rounds; ++i) {
-    asm volatile("" : "+v"(x));
-#pragma GCC unroll 10
-    for (int c = 0; c < kChains; ++c) sums[c] = _mm512_dpbusd_epi32(sums[c], x, x);
-  }
-  for (int c = 1; c < kChains; ++c) sums[0] = _mm512_add_epi32(sums[0], sums[c]);
-  return static_cast<uint64_t>(_mm_cvtsi128_si32(_mm512_castsi512_si128(sums[0])));
-}
+#define GANNET_INT8_VNNI GANNET_VNNI_512
+#include "kernels/cpu/roof_vnni-inl.h"
+#undef GANNET_INT8_VNNI
 
 }  // namespace
+}  // namespace vnni
 
-extern const RoofLoops kRoofLoopsVnni = {Read, DotsVnni, kChains * 128, Fmas, kFmaOperations};
+extern const RoofLoops kRoofLoopsVnni = {Read, vnni::Dots, vnni::kDotOperations, Fmas, kFmaOperations};
+
+}  // namespace gannet::HWY_NAMESPACE
+HWY_POP_ATTRIBUTES
+#elif HWY_TARGET == HWY_AVX2 && GANNET_HAS_AVX_VNNI
+HWY_PUSH_ATTRIBUTES(GANNET_VNNI_256_VEX_TARGET)
+namespace gannet::HWY_NAMESPACE {
+namespace vnni {
+namespace {
+
+#define GANNET_INT8_VNNI GANNET_VNNI_256_VEX
+#include "kernels/cpu/roof_vnni-inl.h"
+#undef GANNET_INT8_VNNI
+
+}  // namespace
+}  // namespace vnni
+
+extern const RoofLoops kRoofLoopsVnni = {Read, vnni::Dots, vnni::kDotOperations, Fmas, kFmaOperations};
+
+}  // namespace gannet::HWY_NAMESPACE
+HWY_POP_ATTRIBUTES
+
+HWY_PUSH_ATTRIBUTES(GANNET_VNNI_256_EVEX_TARGET)
+namespace gannet::HWY_NAMESPACE {
+namespace evex {
+namespace {
+
+#define GANNET_INT8_VNNI GANNET_VNNI_256_EVEX
+#include "kernels/cpu/roof_vnni-inl.h"
+#undef GANNET_INT8_VNNI
+
+}  // namespace
+}  // namespace evex
+
+extern const RoofLoops kRoofLoopsEvex = {Read, evex::Dots, evex::kDotOperations, Fmas, kFmaOperations};
 
 }  // namespace gannet::HWY_NAMESPACE
 HWY_POP_ATTRIBUTES

@@ -2,6 +2,10 @@
 
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "kernels/cpu/matmul_driver.h"
 #include "kernels/cpu/packed_tiles.h"
 #include "kernels/cpu/target_setup.h"
@@ -61,12 +65,25 @@ bool Supports(int64_t target) { return (hwy::SupportedTargets() & target) != 0; 
 
 [[maybe_unused]] constexpr char kAvx512Vnni[] = "avx512vnni";
 [[maybe_unused]] constexpr char kAvx512[] = "avx512";
+[[maybe_unused]] constexpr char kAvxVnni[] = "avxvnni";
 constexpr char kAvx2[] = "avx2";
+
+// AVX-VNNI: CPUID.(EAX=7, ECX=1):EAX bit 4 (Intel SDM, volume 2, CPUID), which not every compiler's library names.
+[[maybe_unused]] bool HasAvxVnni() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & 1u << 4) != 0;
+}
+
 const CpuTable kTables[] = {
 #if !(HWY_DISABLED_TARGETS & HWY_AVX3)
     GANNET_TABLE(kAvx512Vnni, N_AVX3, Vnni,
                  [] { return Supports(HWY_AVX3) && __builtin_cpu_supports("avx512vnni") != 0; }),
     GANNET_TABLE(kAvx512, N_AVX3, , [] { return Supports(HWY_AVX3); }),
+#endif
+#if GANNET_HAS_AVX_VNNI
+    GANNET_TABLE(kAvxVnni, N_AVX2, Vnni, [] { return Supports(HWY_AVX2) && HasAvxVnni(); }),
+    GANNET_TABLE(kAvxVnni, N_AVX2, Evex,
+                 [] { return Supports(HWY_AVX3) && __builtin_cpu_supports("avx512vnni") != 0; }),
 #endif
     GANNET_TABLE(kAvx2, N_AVX2, , [] { return Supports(HWY_AVX2); }),
 };
@@ -82,7 +99,8 @@ const CpuTable kTables[] = {GANNET_TABLE(kNeon, N_NEON, , [] { return true; })};
 std::vector<const Kernels*> CpuTables() {
   std::vector<const Kernels*> found;
   for (const CpuTable& table : kTables) {
-    if (table.runs_here()) found.push_back(&table.kernels);
+    const bool again = !found.empty() && std::strcmp(found.back()->name, table.kernels.name) == 0;
+    if (table.runs_here() && !again) found.push_back(&table.kernels);
   }
   return found;
 }

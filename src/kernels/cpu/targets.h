@@ -37,11 +37,16 @@ GANNET_DECLARE_TARGET(N_AVX3)
 GANNET_DECLARE_TARGET(N_NEON)
 #undef GANNET_DECLARE_TARGET
 
-namespace N_AVX3 {
-extern const Int8Leaves kInt8LeavesVnni;
-extern const AttentionLeaves kAttentionLeavesVnni;
-extern const Int8AttentionLeaves kInt8AttentionLeavesVnni;
-extern const RoofLoops kRoofLoopsVnni;
-}  // namespace N_AVX3
+#define GANNET_DECLARE_VNNI(target, suffix)                      \
+  namespace target {                                             \
+  extern const Int8Leaves kInt8Leaves##suffix;                   \
+  extern const AttentionLeaves kAttentionLeaves##suffix;         \
+  extern const Int8AttentionLeaves kInt8AttentionLeaves##suffix; \
+  extern const RoofLoops kRoofLoops##suffix;                     \
+  }
+GANNET_DECLARE_VNNI(N_AVX3, Vnni)
+GANNET_DECLARE_VNNI(N_AVX2, Vnni)
+GANNET_DECLARE_VNNI(N_AVX2, Evex)
+#undef GANNET_DECLARE_VNNI
 
 }  // namespace gannet
