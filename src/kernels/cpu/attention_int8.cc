@@ -141,57 +141,9 @@ extern const Int8AttentionLeaves kInt8AttentionLeaves = {common::SetQuery, commo
 }  // namespace gannet::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
-#if HWY_TARGET == HWY_AVX3
-HWY_PUSH_ATTRIBUTES(GANNET_VNNI_512_TARGET)
-namespace gannet::HWY_NAMESPACE {
-namespace vnni {
-namespace {
-
-#define GANNET_INT8_VNNI GANNET_VNNI_512
-#include "kernels/cpu/attention_int8-inl.h"
-#undef GANNET_INT8_VNNI
-
-}  // namespace
-}  // namespace vnni
-
-extern const Int8AttentionLeaves kInt8AttentionLeavesVnni = {vnni::SetQuery, vnni::MakeTiles, vnni::Step};
-
-}  // namespace gannet::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
-#elif HWY_TARGET == HWY_AVX2 && GANNET_HAS_AVX_VNNI
-HWY_PUSH_ATTRIBUTES(GANNET_VNNI_256_VEX_TARGET)
-namespace gannet::HWY_NAMESPACE {
-namespace vnni {
-namespace {
-
-#define GANNET_INT8_VNNI GANNET_VNNI_256_VEX
-#include "kernels/cpu/attention_int8-inl.h"
-#undef GANNET_INT8_VNNI
-
-}  // namespace
-}  // namespace vnni
-
-extern const Int8AttentionLeaves kInt8AttentionLeavesVnni = {vnni::SetQuery, vnni::MakeTiles, vnni::Step};
-
-}  // namespace gannet::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
-
-HWY_PUSH_ATTRIBUTES(GANNET_VNNI_256_EVEX_TARGET)
-namespace gannet::HWY_NAMESPACE {
-namespace evex {
-namespace {
-
-#define GANNET_INT8_VNNI GANNET_VNNI_256_EVEX
-#include "kernels/cpu/attention_int8-inl.h"
-#undef GANNET_INT8_VNNI
-
-}  // namespace
-}  // namespace evex
-
-extern const Int8AttentionLeaves kInt8AttentionLeavesEvex = {evex::SetQuery, evex::MakeTiles, evex::Step};
-
-}  // namespace gannet::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
-#endif
+#define GANNET_VNNI_FILE "kernels/cpu/attention_int8-inl.h"
+#define GANNET_VNNI_EXPORT(suffix, name) \
+  extern const Int8AttentionLeaves kInt8AttentionLeaves##suffix = {name::SetQuery, name::MakeTiles, name::Step};
+#include "kernels/cpu/vnni_targets-inl.h"
 
 #endif  // GANNET_IS_FAST

@@ -53,6 +53,7 @@ struct PlaneSums {
     }
   }
 };
+
 template <int kFrom, int kTo, int R, int H>
 HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t (&sums_x)[R], I32x16 (&sum)[R][H]) {
   // Sixteen registers have room for one vector. And where few rows wait for the weights, the lines of two halves taken

@@ -112,57 +112,9 @@ extern const Int8Leaves kInt8Leaves = {QuantizeRow, common::Tile, QuantizeRowFp4
 }  // namespace gannet::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
-#if HWY_TARGET == HWY_AVX3
-HWY_PUSH_ATTRIBUTES(GANNET_VNNI_512_TARGET)
-namespace gannet::HWY_NAMESPACE {
-namespace vnni {
-namespace {
-
-#define GANNET_INT8_VNNI GANNET_VNNI_512
-#include "kernels/cpu/int8_tiles-inl.h"
-#undef GANNET_INT8_VNNI
-
-}  // namespace
-}  // namespace vnni
-
-extern const Int8Leaves kInt8LeavesVnni = {QuantizeRow, vnni::Tile, QuantizeRowFp4, vnni::TileFp4};
-
-}  // namespace gannet::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
-#elif HWY_TARGET == HWY_AVX2 && GANNET_HAS_AVX_VNNI
-HWY_PUSH_ATTRIBUTES(GANNET_VNNI_256_VEX_TARGET)
-namespace gannet::HWY_NAMESPACE {
-namespace vnni {
-namespace {
-
-#define GANNET_INT8_VNNI GANNET_VNNI_256_VEX
-#include "kernels/cpu/int8_tiles-inl.h"
-#undef GANNET_INT8_VNNI
-
-}  // namespace
-}  // namespace vnni
-
-extern const Int8Leaves kInt8LeavesVnni = {QuantizeRow, vnni::Tile, QuantizeRowFp4, vnni::TileFp4};
-
-}  // namespace gannet::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
-
-HWY_PUSH_ATTRIBUTES(GANNET_VNNI_256_EVEX_TARGET)
-namespace gannet::HWY_NAMESPACE {
-namespace evex {
-namespace {
-
-#define GANNET_INT8_VNNI GANNET_VNNI_256_EVEX
-#include "kernels/cpu/int8_tiles-inl.h"
-#undef GANNET_INT8_VNNI
-
-}  // namespace
-}  // namespace evex
-
-extern const Int8Leaves kInt8LeavesEvex = {QuantizeRow, evex::Tile, QuantizeRowFp4, evex::TileFp4};
-
-}  // namespace gannet::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
-#endif
+#define GANNET_VNNI_FILE "kernels/cpu/int8_tiles-inl.h"
+#define GANNET_VNNI_EXPORT(suffix, name) \
+  extern const Int8Leaves kInt8Leaves##suffix = {QuantizeRow, name::Tile, QuantizeRowFp4, name::TileFp4};
+#include "kernels/cpu/vnni_targets-inl.h"
 
 #endif  // GANNET_IS_FAST

@@ -114,57 +114,9 @@ extern const RoofLoops kRoofLoops = {Read, Dots, kDotOperations, Fmas, kFmaOpera
 }  // namespace gannet::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
-#if HWY_TARGET == HWY_AVX3
-HWY_PUSH_ATTRIBUTES(GANNET_VNNI_512_TARGET)
-namespace gannet::HWY_NAMESPACE {
-namespace vnni {
-namespace {
-
-#define GANNET_INT8_VNNI GANNET_VNNI_512
-#include "kernels/cpu/roof_vnni-inl.h"
-#undef GANNET_INT8_VNNI
-
-}  // namespace
-}  // namespace vnni
-
-extern const RoofLoops kRoofLoopsVnni = {Read, vnni::Dots, vnni::kDotOperations, Fmas, kFmaOperations};
-
-}  // namespace gannet::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
-#elif HWY_TARGET == HWY_AVX2 && GANNET_HAS_AVX_VNNI
-HWY_PUSH_ATTRIBUTES(GANNET_VNNI_256_VEX_TARGET)
-namespace gannet::HWY_NAMESPACE {
-namespace vnni {
-namespace {
-
-#define GANNET_INT8_VNNI GANNET_VNNI_256_VEX
-#include "kernels/cpu/roof_vnni-inl.h"
-#undef GANNET_INT8_VNNI
-
-}  // namespace
-}  // namespace vnni
-
-extern const RoofLoops kRoofLoopsVnni = {Read, vnni::Dots, vnni::kDotOperations, Fmas, kFmaOperations};
-
-}  // namespace gannet::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
-
-HWY_PUSH_ATTRIBUTES(GANNET_VNNI_256_EVEX_TARGET)
-namespace gannet::HWY_NAMESPACE {
-namespace evex {
-namespace {
-
-#define GANNET_INT8_VNNI GANNET_VNNI_256_EVEX
-#include "kernels/cpu/roof_vnni-inl.h"
-#undef GANNET_INT8_VNNI
-
-}  // namespace
-}  // namespace evex
-
-extern const RoofLoops kRoofLoopsEvex = {Read, evex::Dots, evex::kDotOperations, Fmas, kFmaOperations};
-
-}  // namespace gannet::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
-#endif
+#define GANNET_VNNI_FILE "kernels/cpu/roof_vnni-inl.h"
+#define GANNET_VNNI_EXPORT(suffix, name) \
+  extern const RoofLoops kRoofLoops##suffix = {Read, name::Dots, name::kDotOperations, Fmas, kFmaOperations};
+#include "kernels/cpu/vnni_targets-inl.h"
 
 #endif  // GANNET_IS_FAST

@@ -18,6 +18,3 @@
 #define GANNET_VNNI_512 1       // AVX512-VNNI
 #define GANNET_VNNI_256_VEX 2   // AVX-VNNI
 #define GANNET_VNNI_256_EVEX 3  // AVX512-VNNI at half its width: the same table on machines without AVX-VNNI
-#define GANNET_VNNI_512_TARGET HWY_TARGET_STR_AVX3 ",avx512vnni"
-#define GANNET_VNNI_256_VEX_TARGET HWY_TARGET_STR_AVX2 ",avxvnni"
-#define GANNET_VNNI_256_EVEX_TARGET HWY_TARGET_STR_AVX2 ",avx512f,avx512vl,avx512vnni"
