@@ -280,6 +280,9 @@ extern const AttentionLeaves kAttentionLeavesVnni = {Run<&kInt8AttentionLeavesVn
 #if HWY_TARGET == HWY_AVX2 && GANNET_HAS_AVX_VNNI
 extern const AttentionLeaves kAttentionLeavesEvex = {Run<&kInt8AttentionLeavesEvex>, Merge};
 #endif
+#if HWY_TARGET == HWY_NEON
+extern const AttentionLeaves kAttentionLeavesSdot = {Run<&kInt8AttentionLeavesSdot>, Merge};
+#endif
 
 }  // namespace gannet::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

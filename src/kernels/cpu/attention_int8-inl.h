@@ -5,7 +5,7 @@
 #if GANNET_INT8_VNNI
 using Factor = int8_t;  // of a query; the bits of a probability are those of a uint8
 using ProbabilityFactor = uint8_t;
-constexpr int kKeyOffset = 128;                     // makes keys unsigned
+constexpr int kKeyOffset = kQ8Offset;               // makes keys unsigned where they must be
 constexpr int kGroupsAtOnce = kParts == 1 ? 4 : 1;  // whose sums, of four lines, half the registers hold
 #else
 using Factor = int16_t;
@@ -41,7 +41,7 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         Bytes& s = sum[r][v];
-        s = kKeys ? AddDots(s, four[v], factors) : AddDots(s, factors, four[v]);
+        s = kKeys ? AddDots(s, four[v], factors) : AddDotsOfBytes(s, factors, four[v]);
       }
     }
   }

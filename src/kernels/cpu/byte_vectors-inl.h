@@ -1,5 +1,5 @@
-// Vectors of bytes, for AVX2 and AVX512: what int8_dots-inl.h and attention_int8-inl.h are made of. Included inside a
-// namespace, as they are, before either.
+// Vectors of bytes, for AVX2, AVX512 and SDOT: what int8_dots-inl.h and attention_int8-inl.h are made of. Included
+// inside a namespace, as they are, before either.
 
 HWY_INLINE int32_t FourBytes(const int8_t* from) {
   int32_t word;
@@ -89,5 +89,48 @@ HWY_INLINE Bytes AddDots(Bytes sum, Bytes u, Bytes s) { return _mm256_dpbusd_avx
 #elif GANNET_INT8_VNNI == GANNET_VNNI_256_EVEX
 HWY_INLINE Bytes AddDots(Bytes sum, Bytes u, Bytes s) { return _mm256_dpbusd_epi32(sum, u, s); }
 #endif
+#if GANNET_INT8_VNNI
+HWY_INLINE Bytes AddDotsOfBytes(Bytes sum, Bytes u, Bytes s) { return AddDots(sum, u, s); }
+// Weights of kQ8 as AddDots takes them, and what is added to each.
+HWY_INLINE Bytes LoadQ8(const std::byte* from) { return LoadBytes(from); }
+constexpr int kQ8Offset = 128;
+#endif
+
+#elif GANNET_INT8_VNNI == GANNET_SDOT_128
+
+template <typename T>
+HWY_INLINE const T* Anew(const T* from) {
+  asm volatile("" : "+r"(from) : : "memory");
+  return from;
+}
+using Bytes = int32x4_t;
+HWY_INLINE Bytes Pinned(Bytes sum) {
+  asm("" : "+w"(sum));
+  return sum;
+}
+HWY_INLINE Bytes LoadBytes(const std::byte* from) {
+  return vreinterpretq_s32_u8(vld1q_u8(reinterpret_cast<const uint8_t*>(from)));
+}
+HWY_INLINE Bytes SetWords(int32_t word) { return vdupq_n_s32(word); }
+HWY_INLINE Bytes And(Bytes a, Bytes b) { return vandq_s32(a, b); }
+HWY_INLINE Bytes HighNibbles(Bytes a, Bytes) { return vreinterpretq_s32_u8(vshrq_n_u8(vreinterpretq_u8_s32(a), 4)); }
+HWY_INLINE Bytes Add32(Bytes a, Bytes b) { return vaddq_s32(a, b); }
+HWY_INLINE Bytes Mul32(Bytes a, Bytes b) { return vmulq_s32(a, b); }
+HWY_INLINE Bytes LookUp16(const uint8_t* table, Bytes at) {
+  return vreinterpretq_s32_u8(vqtbl1q_u8(vld1q_u8(table), vreinterpretq_u8_s32(at)));
+}
+// Four products of bytes below 128 by s8 added to each int32.
+HWY_INLINE Bytes AddDots(Bytes sum, Bytes u, Bytes s) {
+  return vdotq_s32(sum, vreinterpretq_s8_s32(u), vreinterpretq_s8_s32(s));
+}
+// Of any bytes u: twice u / 2, and what is left.
+HWY_INLINE Bytes AddDotsOfBytes(Bytes sum, Bytes u, Bytes s) {
+  const Bytes half = vreinterpretq_s32_u8(vshrq_n_u8(vreinterpretq_u8_s32(u), 1));
+  return AddDots(AddDots(AddDots(sum, half, s), half, s), And(u, SetWords(0x01010101)), s);
+}
+HWY_INLINE Bytes LoadQ8(const std::byte* from) {
+  return veorq_s32(LoadBytes(from), vreinterpretq_s32_u8(vdupq_n_u8(0x80)));
+}
+constexpr int kQ8Offset = 0;
 
 #endif

@@ -8,6 +8,11 @@
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 HWY_INLINE Bytes LookUp(Bytes codes) { return Shuffle(Repeat16(_mm_setr_epi8(GANNET_FP4_CODES)), codes); }
+#elif GANNET_INT8_VNNI
+HWY_INLINE Bytes LookUp(Bytes codes) {
+  static constexpr uint8_t kCodes[16] = {GANNET_FP4_CODES};
+  return LookUp16(kCodes, codes);
+}
 #endif
 
 #if GANNET_INT8_VNNI

@@ -68,7 +68,7 @@ HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t (&sums_
 #pragma GCC unroll 4
       for (int i = 0; i < kOnce; ++i) {
         sums.high[r][i] = SetWords(0);
-        sums.low[r][i] = SetWords(-128 * sums_x[r]);
+        sums.low[r][i] = SetWords(-kQ8Offset * sums_x[r]);
       }
     }
 #pragma GCC unroll 8
@@ -76,7 +76,7 @@ HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t (&sums_
       Bytes weights[kOnce];
 #pragma GCC unroll 4
       for (int i = 0; i < kOnce; ++i) {
-        weights[i] = LoadBytes(w + 512 * ((v + i) / kParts) + 64 * g + 64 / kParts * ((v + i) % kParts));
+        weights[i] = LoadQ8(w + 512 * ((v + i) / kParts) + 64 * g + 64 / kParts * ((v + i) % kParts));
       }
       sums.AddFour(weights, values + 4 * g);
     }

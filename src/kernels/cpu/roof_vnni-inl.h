@@ -6,7 +6,7 @@ uint64_t Dots(int64_t rounds) {
   for (Bytes& sum : sums) sum = SetWords(0);
   Bytes x = SetWords(0x01010101);
   for (int64_t i = 0; i < rounds; ++i) {
-    asm volatile("" : "+v"(x));
+    x = Pinned(x);
 #pragma GCC unroll 10
     for (int c = 0; c < kChains; ++c) sums[c] = AddDots(sums[c], x, x);
   }

@@ -4,6 +4,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 #include "kernels/cpu/matmul_driver.h"
@@ -88,8 +90,12 @@ const CpuTable kTables[] = {
     GANNET_TABLE(kAvx2, N_AVX2, , [] { return Supports(HWY_AVX2); }),
 };
 #elif defined(__aarch64__)
+constexpr char kNeonDot[] = "neondot";
 constexpr char kNeon[] = "neon";
-const CpuTable kTables[] = {GANNET_TABLE(kNeon, N_NEON, , [] { return true; })};
+const CpuTable kTables[] = {
+    GANNET_TABLE(kNeonDot, N_NEON, Sdot, [] { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }),
+    GANNET_TABLE(kNeon, N_NEON, , [] { return true; }),
+};
 #else
 #error "gannet runs on x86-64 and aarch64"
 #endif

@@ -18,3 +18,4 @@
 #define GANNET_VNNI_512 1       // AVX512-VNNI
 #define GANNET_VNNI_256_VEX 2   // AVX-VNNI
 #define GANNET_VNNI_256_EVEX 3  // AVX512-VNNI at half its width: the same table on machines without AVX-VNNI
+#define GANNET_SDOT_128 4       // SDOT of NEON, s8 * s8

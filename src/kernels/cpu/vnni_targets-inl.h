@@ -1,4 +1,4 @@
-// Compiles GANNET_VNNI_FILE for each instruction set with VNNI beside the one around it, then
+// Compiles GANNET_VNNI_FILE for each instruction set with VNNI, or SDOT, beside the one around it, then
 // GANNET_VNNI_EXPORT(suffix, namespace). Included at the end of a file that Highway compiles for each target.
 #if HWY_TARGET == HWY_AVX3
 HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR_AVX3 ",avx512vnni")
@@ -38,6 +38,20 @@ namespace {
 }  // namespace
 }  // namespace evex
 GANNET_VNNI_EXPORT(Evex, evex)
+}  // namespace gannet::HWY_NAMESPACE
+HWY_POP_ATTRIBUTES
+
+#elif HWY_TARGET == HWY_NEON
+HWY_PUSH_ATTRIBUTES("arch=armv8.2-a+crypto+dotprod")
+namespace gannet::HWY_NAMESPACE {
+namespace sdot {
+namespace {
+#define GANNET_INT8_VNNI GANNET_SDOT_128
+#include GANNET_VNNI_FILE
+#undef GANNET_INT8_VNNI
+}  // namespace
+}  // namespace sdot
+GANNET_VNNI_EXPORT(Sdot, sdot)
 }  // namespace gannet::HWY_NAMESPACE
 HWY_POP_ATTRIBUTES
 #endif
