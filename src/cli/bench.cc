@@ -168,6 +168,9 @@ int Bench(BenchFlags flags) {
   const int64_t vocab = model->spec().vocab;
   const double bytes = static_cast<double>(model->bytes_per_token());
   const double operations = static_cast<double>(model->operations_per_token());
+  // Of a prompt lm_head takes the last token alone.
+  const double head = 2.0 * static_cast<double>(model->spec().hidden) * static_cast<double>(vocab);
+  const double of_prompt = operations - head * (1.0 - 1.0 / flags.prompt);
 
   Json report;
   report.Set("model", flags.run.model);
@@ -207,7 +210,7 @@ int Bench(BenchFlags flags) {
     const double d = decode[decode.size() / 2];
     // Every step of `streams` rows reads the weights once.
     const double of_roof = d / streams * bytes / 1e9 / roof.read_gb_s;
-    const double of_peak = p * operations / 1e9 / roof.int8_gops;
+    const double of_peak = p * of_prompt / 1e9 / roof.int8_gops;
     Json result;
     result.Set("streams", streams);
     result.Set("prompt_tokens", flags.prompt);
