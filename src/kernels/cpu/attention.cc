@@ -30,7 +30,7 @@ HWY_BEFORE_NAMESPACE();
 namespace gannet::HWY_NAMESPACE {
 namespace {
 
-constexpr int64_t kSpansOfRun = 4;
+constexpr int64_t kSpansOfRun = FloatSteps<float>::kMostLines;
 
 // The steps of int8 blocks. A block is opened once for all lines.
 class Int8Steps {
@@ -145,8 +145,8 @@ void RunChosenPiece(const Lines& lines, Steps& steps, int64_t piece, float* stat
     steps.Open(Gather(lines.args, *lines.task.sequence,
                       chosen.subspan(static_cast<size_t>(first), static_cast<size_t>(tokens))),
                0);
-    const KeySpan whole{0, static_cast<int32_t>(tokens)};
-    const KeySpan all[kSpansOfRun] = {whole, whole, whole, whole};
+    KeySpan all[kSpansOfRun];
+    std::fill_n(all, kSpansOfRun, KeySpan{0, static_cast<int32_t>(tokens)});
     for (int64_t line = 0; line < lines.task.lines;) {
       const int64_t run = std::min(Steps::kMostLines, lines.task.lines - line);
       steps.Step(line, run, all, states + line * state_floats);

@@ -32,7 +32,7 @@ HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H],
       Bytes second[kOnce];
 #pragma GCC unroll 4
       for (int i = 0; i < kOnce; ++i) {
-        const Bytes bytes = LoadBytes(w + 256 * ((v + i) / kParts) + 64 * g + 64 / kParts * ((v + i) % kParts));
+        const Bytes bytes = LoadBytes(QuantsOf(w, 256, v + i, g));
         first[i] = LookUp(And(bytes, nibble));
         second[i] = LookUp(HighNibbles(bytes, nibble));
       }
@@ -188,7 +188,7 @@ HWY_INLINE void LastRowsFp4(const std::byte* weights, const std::byte* x, int64_
 
 template <TileKind kKind, bool kNormal, int H>
 void PassesFp4(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows, float* sums) {
-  constexpr int kMost = kNormal ? 8 : kMaxRows;
+  constexpr int kMost = kNormal ? kRowTile : kMaxRows;
   for (int offset = 0; offset < rows; offset += kMost) {
     for (int half = 0; half < 2; half += H) {
       if (rows - offset >= kMost) {

@@ -25,7 +25,12 @@ HWY_INLINE Bytes& Raw(I32x16 (&sum)[R][H], int r, int v) {
   return sum[r][v / kParts].part[v % kParts].raw;
 }
 
-// Sums of N vectors of 16 / kParts weight rows, in both planes.
+// The quants of these 16 / kParts weight rows in group `g`, of halves of `half_bytes`.
+HWY_INLINE const std::byte* QuantsOf(const std::byte* w, int64_t half_bytes, int v, int g) {
+  return w + half_bytes * (v / kParts) + 64 * g + 64 / kParts * (v % kParts);
+}
+
+// Sums of N such vectors, in both planes.
 template <int R, int N>
 struct PlaneSums {
   Bytes high[R][N];
@@ -76,7 +81,7 @@ HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t (&sums_
       Bytes weights[kOnce];
 #pragma GCC unroll 4
       for (int i = 0; i < kOnce; ++i) {
-        weights[i] = LoadQ8(w + 512 * ((v + i) / kParts) + 64 * g + 64 / kParts * ((v + i) % kParts));
+        weights[i] = LoadQ8(QuantsOf(w, 512, v + i, g));
       }
       sums.AddFour(weights, values + 4 * g);
     }
@@ -106,7 +111,7 @@ HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) 
       Bytes second[kOnce];
 #pragma GCC unroll 4
       for (int i = 0; i < kOnce; ++i) {
-        const Bytes bytes = LoadBytes(w + 256 * ((v + i) / kParts) + 64 * g + 64 / kParts * ((v + i) % kParts));
+        const Bytes bytes = LoadBytes(QuantsOf(w, 256, v + i, g));
         first[i] = And(bytes, nibble);
         second[i] = HighNibbles(bytes, nibble);
       }

@@ -14,7 +14,7 @@
   (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | GANNET_LEFT_OUT)
 #define GANNET_IS_FAST (HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON)
 
-// GANNET_INT8_VNNI says with which instruction, if any, a leaf adds four products u8 * s8 to each int32.
+// GANNET_INT8_VNNI says with which instruction, if any, a leaf adds four products of bytes to each int32.
 #define GANNET_VNNI_512 1       // AVX512-VNNI
 #define GANNET_VNNI_256_VEX 2   // AVX-VNNI
 #define GANNET_VNNI_256_EVEX 3  // AVX512-VNNI at half its width: the same table on machines without AVX-VNNI
