@@ -35,7 +35,9 @@ struct Bench {
       weights.push_back(packed.back().get());
     }
     Print(fmt::format("{} {} x {} rows {}", packed[0]->kernel(), n, k, m), MeasureProducts(kernels, pool, weights, m),
-          weights[0]->int8() ? roof.int8_gops : roof.fp32_gflops);
+          weights[0]->operands() == Operands::kInt8   ? roof.int8_gops
+          : weights[0]->operands() == Operands::kBf16 ? roof.bf16_gflops
+                                                      : roof.fp32_gflops);
   }
 
   void Attention(const KvLayout& layout, int64_t query_heads, int64_t rows, int64_t context) {

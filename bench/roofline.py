@@ -51,6 +51,8 @@ def line(a, b, colour="#bbb", width=1, dash=""):
 def draw(report):
     roof, rows = report["roof"], report["kernel_speeds"]
     read, peaks = roof["read_gb_s"], {"int8": roof["int8_gops"], "fp32": roof["fp32_gflops"]}
+    if "bf16_gflops" in roof:  # of tile registers
+        peaks["bf16"] = roof["bf16_gflops"]
     points = [(r["operations"] / r["bytes"], r["gops"], r) for r in rows]
     axes = Axes([p[0] for p in points] + [0.1], [p[1] for p in points] + [max(peaks.values())])
     left, right = 10 ** axes.x[0], 10 ** axes.x[1]

@@ -181,15 +181,17 @@ int Bench(BenchFlags flags) {
   Json machine;
   machine.Set("read_gb_s", roof.read_gb_s);
   machine.Set("int8_gops", roof.int8_gops);
+  if (roof.bf16_gflops > 0) machine.Set("bf16_gflops", roof.bf16_gflops);
   machine.Set("fp32_gflops", roof.fp32_gflops);
   report.Set("roof", machine);
   if (!flags.json) {
     std::fputs(fmt::format("{} · kernels {} · {} threads\nroof measured now: read {:.1f} GB/s, int8 {:.0f} GOPS, "
-                           "fp32 {:.0f} GFLOPS\nof weights, a token reads {:.1f} MB and takes {:.2f} G operations\n\n"
+                           "{}fp32 {:.0f} GFLOPS\nof weights, a token reads {:.1f} MB and takes {:.2f} G operations\n\n"
                            "{:>7} {:>16} {:>14} {:>16} {:>15}\n",
                            flags.run.model, model->kernels().name, model->pool().size(), roof.read_gb_s, roof.int8_gops,
-                           roof.fp32_gflops, bytes / 1e6, operations / 1e9, "streams",
-                           fmt::format("prefill {} t/s", flags.prompt), "of int8 peak", "decode t/s", "of read roof")
+                           roof.bf16_gflops > 0 ? fmt::format("bf16 {:.0f}, ", roof.bf16_gflops) : "", roof.fp32_gflops,
+                           bytes / 1e6, operations / 1e9, "streams", fmt::format("prefill {} t/s", flags.prompt),
+                           "of int8 peak", "decode t/s", "of read roof")
                    .c_str(),
                stdout);
   }

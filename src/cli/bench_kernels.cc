@@ -18,8 +18,14 @@ int64_t QueryHeadsOf(const LayerSpec& layer) {
   return std::visit(Of{}, layer.mixer);
 }
 
-double ShareOfPeak(const KernelRow& row, const MachineRoof& roof) {
-  return row.speed.gops() / (row.int8 ? roof.int8_gops : roof.fp32_gflops);
+struct Peak {
+  const char* name;
+  double gops;
+};
+Peak PeakOf(Operands operands, const MachineRoof& roof) {
+  if (operands == Operands::kInt8) return {"int8", roof.int8_gops};
+  if (operands == Operands::kBf16) return {"bf16", roof.bf16_gflops};
+  return {"fp32", roof.fp32_gflops};
 }
 
 }  // namespace
@@ -42,7 +48,7 @@ std::vector<KernelRow> MeasureKernels(Model& model, const std::vector<int>& rows
       row.count = static_cast<int64_t>(group.size());
       row.rows = count;
       row.speed = MeasureProducts(model.kernels(), model.pool(), group, count);
-      row.int8 = group[0]->int8();
+      row.operands = group[0]->operands();
       out.push_back(std::move(row));
     }
   }
@@ -58,6 +64,7 @@ std::vector<KernelRow> MeasureKernels(Model& model, const std::vector<int>& rows
       row.count = static_cast<int64_t>(group.layers.size());
       row.rows = 1;
       row.context = std::max<int64_t>(1, seen);
+      if (group.layout.type == KvType::kInt8) row.operands = Operands::kInt8;
       row.speed = MeasureAttention(model.kernels(), model.pool(), group.layout, heads, 1, row.context);
       out.push_back(std::move(row));
     }
@@ -75,7 +82,7 @@ std::string TableOf(const std::vector<KernelRow>& kernels, const MachineRoof& ro
         row.kernel, row.size, row.count, row.rows, row.context ? fmt::format("{}", row.context) : "-",
         1e6 * row.speed.seconds, static_cast<double>(row.speed.bytes) / 1e6,
         static_cast<double>(row.speed.operations) / 1e9, row.speed.gb_s(), 100 * row.speed.gb_s() / roof.read_gb_s,
-        row.speed.gops(), 100 * ShareOfPeak(row, roof));
+        row.speed.gops(), 100 * row.speed.gops() / PeakOf(row.operands, roof).gops);
   }
   return out;
 }
@@ -95,8 +102,9 @@ Json JsonOf(const std::vector<KernelRow>& kernels, const MachineRoof& roof) {
     item.Set("gb_s", row.speed.gb_s());
     item.Set("share_of_read_roof", row.speed.gb_s() / roof.read_gb_s);
     item.Set("gops", row.speed.gops());
-    item.Set("peak", row.int8 ? "int8" : "fp32");
-    item.Set("share_of_peak", ShareOfPeak(row, roof));
+    const Peak peak = PeakOf(row.operands, roof);
+    item.Set("peak", peak.name);
+    item.Set("share_of_peak", row.speed.gops() / peak.gops);
     out.Append(std::move(item));
   }
   return out;

@@ -18,7 +18,7 @@ struct KernelRow {
   int64_t rows = 0;
   int64_t context = 0;  // of attention
   KernelSpeed speed;
-  bool int8 = false;  // the peak its operations stand beside; otherwise fp32's
+  Operands operands = Operands::kFp32;  // whose peak its operations stand beside
 };
 
 // Products with `rows` rows each, and attention of one row behind each of `contexts` tokens.

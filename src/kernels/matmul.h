@@ -4,7 +4,8 @@
 //
 // The reference table multiplies as written. The fast ones first round x for weights of Q8_0, Q4_0, Q4_1, int8 by
 // channel and 4-bit integers in groups, in blocks of 32, to multiples of max|x| / 32258, for those of MXFP4 to
-// multiples of max|x| / 127 (cpu/matmul_leaves.h); for other weights they use x as it is.
+// multiples of max|x| / 127 (cpu/matmul_leaves.h); for other weights they use x as it is. Table amx rounds x to bf16
+// for MXFP4, to the sum of two bf16 numbers for bf16.
 //
 // One reduction order: the order of additions for an output element depends on K (and the weight's storage) alone,
 // never on m, on the number of rows, of threads, or on the other targets of the call.
@@ -19,18 +20,20 @@
 
 namespace gannet {
 
+enum class Operands : uint8_t { kInt8, kBf16, kFp32 };
+
 // A weight made ready by one kernel table's `pack`; only that table's `matmul` reads it. A table that lays weights out
 // anew does so part by part, when a product first needs the part.
 class PackedMatrix {
  public:
   virtual ~PackedMatrix() = default;
-  int64_t rows() const { return rows_; }       // N
-  int64_t cols() const { return cols_; }       // K
-  virtual int64_t bytes() const = 0;           // streamed for one full product of a single row
-  virtual bool owns_memory() const = 0;        // true: the weight's own bytes are not read again
-  virtual void Settle(ThreadPool&) {}          // lays out now what is left, in parallel
-  virtual bool int8() const { return false; }  // its products are of integers
-  virtual const char* kernel() const = 0;      // for reports: "q4_1 x int8 avx512vnni", ...
+  int64_t rows() const { return rows_; }                         // N
+  int64_t cols() const { return cols_; }                         // K
+  virtual int64_t bytes() const = 0;                             // streamed for one full product of a single row
+  virtual bool owns_memory() const = 0;                          // true: the weight's own bytes are not read again
+  virtual void Settle(ThreadPool&) {}                            // lays out now what is left, in parallel
+  virtual Operands operands() const { return Operands::kFp32; }  // what its products are of
+  virtual const char* kernel() const = 0;                        // for reports: "q4_1 x int8 avx512vnni", ...
 
  protected:
   PackedMatrix(int64_t rows, int64_t cols) : rows_(rows), cols_(cols) {}

@@ -56,6 +56,10 @@ MachineRoof MeasureRoof(ThreadPool& pool, const Kernels& kernels) {
   const double threads = pool.size();
   const double dots = per_thread([&] { return loops->int8_dots(kRounds); });
   roof.int8_gops = threads * static_cast<double>(kRounds * loops->int8_operations_per_round) / 1e9 / dots;
+  if (loops->bf16_dots) {
+    const double bf16 = per_thread([&] { return loops->bf16_dots(kRounds); });
+    roof.bf16_gflops = threads * static_cast<double>(kRounds * loops->bf16_operations_per_round) / 1e9 / bf16;
+  }
   const double fmas = per_thread([&] { return loops->fmas(kRounds) > 0; });
   roof.fp32_gflops = threads * static_cast<double>(kRounds * loops->fma_operations_per_round) / 1e9 / fmas;
   return roof;

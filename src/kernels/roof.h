@@ -8,6 +8,7 @@ namespace gannet {
 struct MachineRoof {
   double read_gb_s = 0;    // 10^9 bytes read from memory per second, all threads of the pool
   double int8_gops = 0;    // 10^9 int8 multiplications and additions per second, by the table's dot product
+  double bf16_gflops = 0;  // the same of bf16, added in fp32; zero where the table has no products of bf16
   double fp32_gflops = 0;  // 10^9 fp32 multiplications and additions per second, fused
 };
 

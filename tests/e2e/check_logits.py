@@ -37,7 +37,7 @@ THREADS = [1, 2]
 # rounding chooses otherwise, and then a row is another one. Of sparse attention only rows count that see all keys.
 ROUNDING = {**dict.fromkeys(("mxfp4-", "nvfp4-"), 32 ** 0.5 / (127 * 12 ** 0.5)),
             **dict.fromkeys(("int8-", "int4-", "awq-", "gptq-"), 32 ** 0.5 / (32258 * 12 ** 0.5))}
-KERNELS = ["avx512vnni", "avx512", "avxvnni", "avx2", "neondot", "neon", "reference"]
+KERNELS = ["amx", "avx512vnni", "avx512", "avxvnni", "avx2", "neondot", "neon", "reference"]
 
 
 class Gannet:

@@ -37,7 +37,8 @@ class Int8Steps {
  public:
   static constexpr int64_t kMostLines = std::numeric_limits<int64_t>::max();
   static int64_t Floats(const KvLayout& layout, int64_t lines) {
-    return (lines * Int8QueryBytes(layout) + Int8TileBytes(layout)) / static_cast<int64_t>(sizeof(float));
+    const int64_t queries = (lines + kQueriesTogether - 1) / kQueriesTogether * kQueriesTogether;
+    return (queries * Int8QueryBytes(layout) + Int8TileBytes(layout)) / static_cast<int64_t>(sizeof(float));
   }
 
   Int8Steps(const KvLayout& layout, const Int8AttentionLeaves& leaves, float* memory)
@@ -45,17 +46,14 @@ class Int8Steps {
         leaves_(leaves),
         tiles_(reinterpret_cast<std::byte*>(memory)),
         queries_(tiles_ + Int8TileBytes(layout)) {}
-  void SetQuery(int64_t line, const float* q, float scale) {
-    leaves_.set_query(layout_, q, scale, queries_ + line * Int8QueryBytes(layout_));
-  }
+  void SetQuery(int64_t line, const float* q, float scale) { leaves_.set_query(layout_, q, scale, queries_, line); }
   void Open(const std::byte* block, int64_t head) {
     leaves_.make_tiles(layout_, block, head, tiles_);
     scales_ = reinterpret_cast<const float*>(block + ScaleOffset(layout_, head));
   }
   static bool Together(KeySpan first, KeySpan next) { return next.begin == first.begin && next.end == first.end; }
   void Step(int64_t line, int64_t lines, const KeySpan* seen, float* states) {
-    leaves_.step(layout_, queries_ + line * Int8QueryBytes(layout_), lines, tiles_, scales_, *seen,
-                 std::exchange(next_, {}), states);
+    leaves_.step(layout_, queries_, line, lines, tiles_, scales_, *seen, std::exchange(next_, {}), states);
   }
   void Expect(const std::byte* block, int64_t head) {
     next_ = {block + KeyOffset(layout_, head), block + KeyOffset(layout_, head + 1)};
@@ -276,6 +274,9 @@ void Merge(const AttentionArgs& args, const AttentionTask& task) {
 extern const AttentionLeaves kAttentionLeaves = {Run<&kInt8AttentionLeaves>, Merge};
 #if HWY_TARGET == HWY_AVX3 || (HWY_TARGET == HWY_AVX2 && GANNET_HAS_AVX_VNNI)
 extern const AttentionLeaves kAttentionLeavesVnni = {Run<&kInt8AttentionLeavesVnni>, Merge};
+#endif
+#if HWY_TARGET == HWY_AVX3
+extern const AttentionLeaves kAttentionLeavesAmx = {Run<&kInt8AttentionLeavesAmx>, Merge};
 #endif
 #if HWY_TARGET == HWY_AVX2 && GANNET_HAS_AVX_VNNI
 extern const AttentionLeaves kAttentionLeavesEvex = {Run<&kInt8AttentionLeavesEvex>, Merge};

@@ -13,7 +13,11 @@ using ProbabilityFactor = int16_t;
 constexpr int kKeyOffset = 0;
 constexpr int kGroupsAtOnce = 1;
 #endif
-constexpr int kLinesAtOnce = 4;
+#ifdef GANNET_INT8_AMX
+constexpr int64_t kLinesAtOnce = 32;
+#else
+constexpr int64_t kLinesAtOnce = 4;
+#endif
 
 // sums[r][16 g + n] = the exact sum over k of x[r][k] * tile[g][k / 4][n][k % 4] for R lines and G groups, over quads
 // [first, last), multiples of 4, of the `quads` of a group. On the way a line of `ahead` is fetched for each quad.
@@ -90,10 +94,10 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
 #endif
 }
 
-// `groups` groups, at most 4; a line of sums is kBlockTokens long.
+// The same of `groups` groups, at most 4, and R lines; a line of sums is kBlockTokens long.
 template <bool kKeys, int R>
-HWY_INLINE void Sums(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last, const Factor* x,
-                     int64_t x_stride, const std::byte* ahead, int32_t* sums) {
+HWY_INLINE void SumsOf(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last,
+                       const Factor* x, int64_t x_stride, const std::byte* ahead, int32_t* sums) {
   if (kGroupsAtOnce == 4 && groups == 4) {
     return SumGroups<kKeys, R, kGroupsAtOnce>(tile, quads, first, last, x, x_stride, ahead, sums);
   }
@@ -102,9 +106,41 @@ HWY_INLINE void Sums(const std::byte* tile, int64_t groups, int64_t quads, int64
   }
 }
 
-void SetQuery(const KvLayout& layout, const float* q, float scale, std::byte* query) {
-  Factor* factors = reinterpret_cast<Factor*>(query);
-  QueryScale* const scales = ScalesOf(layout, query);
+// Of any number of lines.
+template <bool kKeys>
+HWY_NOINLINE void Sums(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last,
+                       const Factor* x, int64_t x_stride, int64_t lines, const std::byte* ahead, int32_t* sums) {
+  for (; lines > 4; lines -= 4, x += 4 * x_stride, sums += 4 * kBlockTokens) {
+    SumsOf<kKeys, 4>(tile, groups, quads, first, last, x, x_stride, ahead, sums);
+  }
+  if (lines == 4) return SumsOf<kKeys, 4>(tile, groups, quads, first, last, x, x_stride, ahead, sums);
+  if (lines == 3) return SumsOf<kKeys, 3>(tile, groups, quads, first, last, x, x_stride, ahead, sums);
+  if (lines == 2) return SumsOf<kKeys, 2>(tile, groups, quads, first, last, x, x_stride, ahead, sums);
+  if (lines == 1) return SumsOf<kKeys, 1>(tile, groups, quads, first, last, x, x_stride, ahead, sums);
+}
+
+#ifdef GANNET_INT8_AMX
+#include "kernels/cpu/attention_amx-inl.h"
+#else
+HWY_INLINE bool UsesTiles(const KvLayout&) { return false; }
+#endif
+
+// Where query `line` has its scales.
+template <typename Byte>
+HWY_INLINE auto* ScalesOf(const KvLayout& layout, Byte* queries, int64_t line) {
+  using Scale = std::conditional_t<std::is_const_v<Byte>, const QueryScale, QueryScale>;
+#ifdef GANNET_INT8_AMX
+  if (UsesTiles(layout)) {
+    return reinterpret_cast<Scale*>(QueryTile(layout, queries, line) + kQueriesTogether * PaddedKeyDim(layout)) +
+           2 * (line % kQueriesTogether);
+  }
+#endif
+  return reinterpret_cast<Scale*>(queries + line * Int8QueryBytes(layout) + 2 * PaddedKeyDim(layout));
+}
+
+void SetQuery(const KvLayout& layout, const float* q, float scale, std::byte* queries, int64_t line) {
+  Factor* factors = reinterpret_cast<Factor*>(queries + line * Int8QueryBytes(layout));
+  QueryScale* const scales = ScalesOf(layout, queries, line);
   const hn::Rebind<Factor, IntTag> narrow;
   for (const KeyPart& part : KeyParts(layout)) {
     if (part.dims == 0) continue;
@@ -124,6 +160,12 @@ void SetQuery(const KvLayout& layout, const float* q, float scale, std::byte* qu
       GANNET_EACH_PART {
         const IntVec quants = of_part.counts ? hn::NearestInt(scaled.part[i]) : hn::Zero(IntTag());
         sums = hn::Add(sums, quants);
+#ifdef GANNET_INT8_AMX
+        if (UsesTiles(layout)) {
+          StoreInTile(layout, hn::DemoteTo(narrow, quants), queries, line, part.place + d);
+          continue;
+        }
+#endif
         hn::StoreU(hn::DemoteTo(narrow, quants), narrow, factors + part.place + d + kLanes * i);
       }
     }
@@ -134,41 +176,61 @@ void SetQuery(const KvLayout& layout, const float* q, float scale, std::byte* qu
 void MakeTiles(const KvLayout& layout, const std::byte* block, int64_t head, std::byte* tiles) {
   const int8_t* keys = reinterpret_cast<const int8_t*>(block + KeyOffset(layout, head));
   for (const KeyPart& part : KeyParts(layout)) {
+    if (UsesTiles(layout)) break;
     MakeKeyTile(keys + part.place, PaddedKeyDim(layout), RoundUp16(part.dims), kKeyOffset,
                 tiles + kBlockTokens * part.place);
   }
+#ifdef GANNET_INT8_AMX
+  if (UsesTiles(layout)) {
+    return MakeWideValueTile(reinterpret_cast<const int8_t*>(block + ValueOffset(layout, head)), ValueStride(layout),
+                             PaddedValueDim(layout), tiles + kBlockTokens * PaddedKeyDim(layout));
+  }
+#endif
   MakeValueTile(reinterpret_cast<const int8_t*>(block + ValueOffset(layout, head)), ValueStride(layout),
                 PaddedValueDim(layout), tiles + kBlockTokens * PaddedKeyDim(layout));
 }
 
 // How far StepLines fetches ahead: 64 bytes for each quad of key dims, and for each quad of tokens and 64 value dims.
 HWY_INLINE int64_t AheadBytes(const KvLayout& layout) {
+  if (UsesTiles(layout)) return KeyOffset(layout, 1);
   const int64_t value_rounds = (PaddedValueDim(layout) + kBlockTokens - 1) / kBlockTokens;
   return 64 * (PaddedKeyDim(layout) / 4 + value_rounds * (kBlockTokens / 4));
 }
 
-template <int R>
-HWY_NOINLINE void StepLines(const KvLayout& layout, const std::byte* queries, const std::byte* tiles,
-                            const float* scales, KeySpan seen, const std::byte* ahead, float* states) {
-  alignas(64) int32_t sums[R * kBlockTokens];
-  alignas(64) float scores[R * kBlockTokens];
-  const int64_t query_bytes = Int8QueryBytes(layout);
-  const int64_t x_stride = query_bytes / static_cast<int64_t>(sizeof(Factor));
+// Of at most kLinesAtOnce lines.
+void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, const std::byte* tiles,
+               const float* scales, KeySpan seen, const std::byte* ahead, float* states) {
+  alignas(64) int32_t sums[kLinesAtOnce * kBlockTokens];
+  alignas(64) float scores[kLinesAtOnce * kBlockTokens];
+  const int64_t x_stride = Int8QueryBytes(layout) / static_cast<int64_t>(sizeof(Factor));
   const int64_t first = seen.begin / 16 * 16;
   const int64_t last = (seen.end + 15) / 16 * 16;
+  const bool tiled = UsesTiles(layout);
+  const int offset = tiled ? 0 : kKeyOffset;
+#ifdef GANNET_INT8_AMX
+  const int64_t lines_ahead = LinesAhead(layout);
+#else
+  constexpr int64_t lines_ahead = 0;
+#endif
   bool begun = false;
   for (const KeyPart& part : KeyParts(layout)) {
     if (part.dims == 0) continue;
     const int64_t quads = RoundUp16(part.dims) / 4;
     const std::byte* tile = tiles + kBlockTokens * part.place + 64 * (first / 16) * quads;
-    Sums<true, R>(tile, (last - first) / 16, quads, 0, quads, reinterpret_cast<const Factor*>(queries) + part.place,
-                  x_stride, ahead, sums + first);
-    ahead += 64 * quads;
-    for (int r = 0; r < R; ++r) {
-      const QueryScale of_query = ScalesOf(layout, queries + r * query_bytes)[part.scale];
+#ifdef GANNET_INT8_AMX
+    if (tiled) {
+      SumsOfKeys(layout, part, KeysOf(layout, scales), queries, line, lines, first, last, ahead, lines_ahead, sums);
+    } else
+#endif
+      Sums<true>(tile, (last - first) / 16, quads, 0, quads,
+                 reinterpret_cast<const Factor*>(queries) + line * x_stride + part.place, x_stride, lines, ahead,
+                 sums + first);
+    ahead += tiled ? 64 * lines_ahead * (2 * quads / 16) : 64 * quads;
+    for (int64_t r = 0; r < lines; ++r) {
+      const QueryScale of_query = ScalesOf(layout, queries, line + r)[part.scale];
       for (int64_t j = first; j < last; j += 16) {
         const F32x16 unit = Mul(Load(scales + part.scale * kBlockTokens + j), Broadcast(of_query.scale));
-        const F32x16 sum = ToFloat(LoadSums(sums + r * kBlockTokens + j, -kKeyOffset * of_query.sum));
+        const F32x16 sum = ToFloat(LoadSums(sums + r * kBlockTokens + j, -offset * of_query.sum));
         float* to = scores + r * kBlockTokens + j;
         Store(begun ? MulAdd(sum, unit, Load(to)) : Mul(sum, unit), to);
       }
@@ -176,11 +238,12 @@ HWY_NOINLINE void StepLines(const KvLayout& layout, const std::byte* queries, co
     begun = true;
   }
 
-  alignas(64) Factor factors[R * kBlockTokens] = {};
-  float units[R];
-  float kept[R];
+  alignas(64) Factor factors[kLinesAtOnce * kBlockTokens];
+  if (last - first < kBlockTokens) std::fill_n(factors, lines * kBlockTokens, Factor{0});
+  float units[kLinesAtOnce];
+  float kept[kLinesAtOnce];
   const int64_t state_floats = AttentionCarry(layout);
-  for (int r = 0; r < R; ++r) {
+  for (int64_t r = 0; r < lines; ++r) {
     float* weights = scores + r * kBlockTokens;
     kept[r] = Soften(weights, seen.begin, seen.end, states + r * state_floats);
     units[r] = QuantizeWeights(weights, scales + ValueScale(layout) * kBlockTokens, first, last,
@@ -190,10 +253,15 @@ HWY_NOINLINE void StepLines(const KvLayout& layout, const std::byte* queries, co
   const std::byte* values = tiles + kBlockTokens * PaddedKeyDim(layout);
   for (int64_t d = 0; d < dims; d += kBlockTokens) {
     const int64_t groups = std::min<int64_t>(4, (dims - d) / 16);
-    Sums<false, R>(values + d * kBlockTokens, groups, kBlockTokens / 4, first / 4, last / 4, factors, kBlockTokens,
-                   ahead, sums);
-    ahead += 64 * (kBlockTokens / 4);
-    for (int r = 0; r < R; ++r) {
+#ifdef GANNET_INT8_AMX
+    if (tiled) {
+      SumsOfValues(values + d * kBlockTokens, factors, lines > 16, ahead, lines_ahead, sums);
+    } else
+#endif
+      Sums<false>(values + d * kBlockTokens, groups, kBlockTokens / 4, first / 4, last / 4, factors, kBlockTokens,
+                  lines, ahead, sums);
+    ahead += tiled ? 64 * lines_ahead * (kBlockTokens / 32) : 64 * (kBlockTokens / 4);
+    for (int64_t r = 0; r < lines; ++r) {
       float* state = states + r * state_floats + kCarryHeader + d;
       const F32x16 unit = Broadcast(units[r]);
       const F32x16 factor = Broadcast(kept[r]);
@@ -205,21 +273,19 @@ HWY_NOINLINE void StepLines(const KvLayout& layout, const std::byte* queries, co
   }
 }
 
-void Step(const KvLayout& layout, const std::byte* queries, int64_t lines, const std::byte* tiles, const float* scales,
-          KeySpan seen, std::span<const std::byte> next, float* states) {
-  const int64_t query_bytes = Int8QueryBytes(layout);
-  const int64_t state_floats = AttentionCarry(layout);
+void Step(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, const std::byte* tiles,
+          const float* scales, KeySpan seen, std::span<const std::byte> next, float* states) {
   const auto ahead = [&] {
     const std::byte* const part = next.empty() ? tiles : next.data();
     next = next.subspan(std::min(next.size(), static_cast<size_t>(AheadBytes(layout))));
     return part;
   };
-  for (; lines >= kLinesAtOnce; lines -= kLinesAtOnce) {
-    StepLines<kLinesAtOnce>(layout, queries, tiles, scales, seen, ahead(), states);
-    queries += kLinesAtOnce * query_bytes;
-    states += kLinesAtOnce * state_floats;
+#ifdef GANNET_INT8_AMX
+  std::optional<const Tiles> registers;
+  if (UsesTiles(layout)) registers.emplace(ShapesOfStep());
+#endif
+  for (int64_t count; lines > 0; lines -= count, line += count, states += count * AttentionCarry(layout)) {
+    count = std::min(lines, kLinesAtOnce);
+    StepLines(layout, queries, line, count, tiles, scales, seen, ahead(), states);
   }
-  if (lines == 3) return StepLines<3>(layout, queries, tiles, scales, seen, ahead(), states);
-  if (lines == 2) return StepLines<2>(layout, queries, tiles, scales, seen, ahead(), states);
-  if (lines == 1) return StepLines<1>(layout, queries, tiles, scales, seen, ahead(), states);
 }

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <type_traits>
 
+#include "kernels/cpu/amx_tiles-inl.h"
 #include "kernels/cpu/target_setup.h"
 #include "kernels/cpu/targets.h"
 
@@ -29,12 +31,6 @@ struct QueryScale {
   float scale;
   int32_t sum;  // of the factors
 };
-template <typename Byte>
-HWY_INLINE auto* ScalesOf(const KvLayout& layout, Byte* query) {
-  using Scale = std::conditional_t<std::is_const_v<Byte>, const QueryScale, QueryScale>;
-  return reinterpret_cast<Scale*>(query + 2 * PaddedKeyDim(layout));
-}
-
 HWY_INLINE I32x16 LoadSums(const int32_t* from, int32_t more) {
   I32x16 out;
   GANNET_EACH_PART { out.part[i] = hn::Add(hn::LoadU(IntTag(), from + i * kLanes), hn::Set(IntTag(), more)); }
@@ -141,6 +137,7 @@ extern const Int8AttentionLeaves kInt8AttentionLeaves = {common::SetQuery, commo
 }  // namespace gannet::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
+#define GANNET_WITH_AMX
 #define GANNET_VNNI_FILE "kernels/cpu/attention_int8-inl.h"
 #define GANNET_VNNI_EXPORT(suffix, name) \
   extern const Int8AttentionLeaves kInt8AttentionLeaves##suffix = {name::SetQuery, name::MakeTiles, name::Step};

@@ -18,7 +18,13 @@
 namespace gannet {
 
 // A query: its factors for PaddedKeyDim, at most 2 bytes each, then for each part fp32 scale and int32 sum of factors.
+// Those of table amx lie in sixteens, [PaddedKeyDim / 4][16 queries][4], then the scales of each, where KeysInPlace.
 inline int64_t Int8QueryBytes(const KvLayout& layout) { return (2 * PaddedKeyDim(layout) + 16 + 63) / 64 * 64; }
+constexpr int64_t kQueriesTogether = 16;
+// Parts of whole registers of AMX, which multiplies keys as they lie in the cache.
+inline bool KeysInPlace(const KvLayout& layout) {
+  return PaddedValueDim(layout) % 64 == 0 && PaddedKeyDim(layout) % 64 == 0;
+}
 // A block's keys, part by part [kBlockTokens / 16][dims / 4][16 tokens][4 dims], and its values
 // [dims / 16][kBlockTokens / 4][16 dims][4 tokens].
 inline int64_t Int8TileBytes(const KvLayout& layout) {
@@ -26,11 +32,12 @@ inline int64_t Int8TileBytes(const KvLayout& layout) {
 }
 
 struct Int8AttentionLeaves {
-  void (*set_query)(const KvLayout& layout, const float* q, float scale, std::byte* query);  // of scale * q
+  // Query `line` of `queries`, whose memory holds a multiple of kQueriesTogether; of scale * q.
+  void (*set_query)(const KvLayout& layout, const float* q, float scale, std::byte* queries, int64_t line);
   void (*make_tiles)(const KvLayout& layout, const std::byte* block, int64_t head, std::byte* tiles);
-  // Tokens `seen` of the block for `lines` queries and states. `scales` are the block's; `next` is what will be read
-  // soon, and may be fetched meanwhile.
-  void (*step)(const KvLayout& layout, const std::byte* queries, int64_t lines, const std::byte* tiles,
+  // Tokens `seen` of the block for `lines` queries from `line`, and their states. `scales` are the block's, where they
+  // lie in it; `next` is what will be read soon, and may be fetched meanwhile.
+  void (*step)(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, const std::byte* tiles,
                const float* scales, KeySpan seen, std::span<const std::byte> next, float* states);
 };
 

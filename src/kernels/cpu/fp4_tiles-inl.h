@@ -201,8 +201,8 @@ void PassesFp4(const std::byte* weights, const std::byte* x, int64_t first, int6
 }
 
 // Few rows wait for the weights: one pass over them, whatever it spills. Many rows find them in L1.
-void TileFp4(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
-             [[maybe_unused]] bool normal, float* sums) {
+void RowTileFp4(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
+                [[maybe_unused]] bool normal, float* sums) {
   const bool few = rows < kRowTile;
   x += kOnePlaneHeader;
   if (kind == TileKind::kNvFp4) {
@@ -216,4 +216,13 @@ void TileFp4(TileKind kind, const std::byte* weights, const std::byte* x, int64_
 #endif
   few ? PassesFp4<TileKind::kFp4, false, kHalvesOfFew>(weights, x, first, last, rows, sums)
       : PassesFp4<TileKind::kFp4, false, kHalves>(weights, x, first, last, rows, sums);
+}
+
+void TilesFp4(TileKind kind, const std::byte* weights, const ScaleRange& scales, const RowTiles& x, int64_t first,
+              int64_t last, float* sums) {
+  for (int64_t i = 0; i < x.count(); ++i, sums += x.tile_rows * kTileRows) {
+    const std::byte* const rows = x.at(i);
+    const bool normal = ProductsAreNormal(scales, *reinterpret_cast<const ScaleRange*>(rows));
+    RowTileFp4(kind, weights, rows, first, last, x.rows_in(i), normal, sums);
+  }
 }

@@ -107,8 +107,8 @@ void TileOfKind(const std::byte* weights, const std::byte* x, int64_t first, int
   }
 }
 
-void Tile(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
-          float* sums) {
+void RowTile(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
+             float* sums) {
   if (kind == TileKind::kQ8) return TileOfKind<TileKind::kQ8>(weights, x, first, last, rows, sums);
   if (kind == TileKind::kQ8Min) return TileOfKind<TileKind::kQ8Min>(weights, x, first, last, rows, sums);
   if (kind == TileKind::kQ5K) return TileOfKind<TileKind::kQ5K>(weights, x, first, last, rows, sums);
@@ -117,6 +117,12 @@ void Tile(TileKind kind, const std::byte* weights, const std::byte* x, int64_t f
   if (kind == TileKind::kQ4Offset) return TileOfKind<TileKind::kQ4Offset>(weights, x, first, last, rows, sums);
   if (kind == TileKind::kQ4Zero) return TileOfKind<TileKind::kQ4Zero>(weights, x, first, last, rows, sums);
   return TileOfKind<TileKind::kQ4Min>(weights, x, first, last, rows, sums);
+}
+
+void Tiles(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t first, int64_t last, float* sums) {
+  for (int64_t i = 0; i < x.count(); ++i, sums += x.tile_rows * kTileRows) {
+    RowTile(kind, weights, x.at(i), first, last, x.rows_in(i), sums);
+  }
 }
 
 #include "kernels/cpu/fp4_tiles-inl.h"

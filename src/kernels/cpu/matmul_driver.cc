@@ -15,9 +15,7 @@ namespace {
 // Below this many values of x one thread prepares them sooner than the others hear of it.
 constexpr int64_t kSerialValues = 16384;
 constexpr int64_t kTasksPerThread = 4;
-// Rows of x in one task: a multiple of kRowTile, about this many bytes, to stay in a core's L2.
-constexpr int64_t kRowBytes = 384 << 10;
-constexpr int64_t kMaxRowTiles = 32;
+constexpr int64_t kMaxRows = 256;
 // K is walked in steps whose share of a weight tile stays in a core's L1 while the rows pass by. Sums go on from step
 // to step in fp32, as they would without.
 constexpr int64_t kInt8Step = 1024;
@@ -29,29 +27,32 @@ struct Part {  // consecutive tiles of one target
   int64_t count;
 };
 
-// The rows of one job as the leaves want them: tiles of kRowTile rows, one after another.
+// The rows of one job as the leaves want them: tiles of `tile_rows` rows, one after another.
 struct Rows {
   const MatmulArgs* args = nullptr;
   std::byte* quantized = nullptr;
   std::byte* one_plane = nullptr;
+  std::byte* bf16 = nullptr;
   float* floats = nullptr;
+  int tile_rows = 0;
   int64_t m = 0;
   int64_t k = 0;
   bool wants_quantized = false;
   bool wants_one_plane = false;
+  bool wants_bf16 = false;
   bool wants_floats = false;
   int64_t blocks() const { return k / kQuantBlock; }
   int64_t bytes_of(int64_t per_block) const { return (m * blocks() * per_block + 63) / 64 * 64; }
   int64_t quantized_bytes() const { return wants_quantized ? bytes_of(kQuantizedBytes) : 0; }
   int64_t one_plane_bytes() const { return wants_one_plane ? bytes_of(kOnePlaneBytes) + tiles() * kOnePlaneHeader : 0; }
+  int64_t bf16_bytes() const { return wants_bf16 ? m * Bf16Bytes(k) : 0; }
   int64_t float_count() const { return wants_floats ? (m * k + 15) / 16 * 16 : 0; }
-  int64_t tiles() const { return (m + kRowTile - 1) / kRowTile; }
-  int rows_in(int64_t tile) const { return static_cast<int>(std::min<int64_t>(kRowTile, m - tile * kRowTile)); }
-  std::byte* quantized_tile(int64_t tile) const { return quantized + tile * kRowTile * blocks() * kQuantizedBytes; }
-  std::byte* one_plane_tile(int64_t tile) const {
-    return one_plane + tile * (kOnePlaneHeader + kRowTile * blocks() * kOnePlaneBytes);
-  }
-  float* float_tile(int64_t tile) const { return floats + tile * kRowTile * k; }
+  int64_t tiles() const { return (m + tile_rows - 1) / tile_rows; }
+  int rows_in(int64_t tile) const { return static_cast<int>(std::min<int64_t>(tile_rows, m - tile * tile_rows)); }
+  int64_t quantized_stride() const { return tile_rows * blocks() * kQuantizedBytes; }
+  int64_t one_plane_stride() const { return kOnePlaneHeader + tile_rows * blocks() * kOnePlaneBytes; }
+  int64_t bf16_stride() const { return tile_rows * Bf16Bytes(k); }
+  float* float_tile(int64_t tile) const { return floats + tile * tile_rows * k; }
   const float* row(int64_t i) const {
     return args->x + (args->gather.empty() ? i : args->gather[static_cast<size_t>(i)]) * args->x_stride;
   }
@@ -59,12 +60,17 @@ struct Rows {
 
 const PackedTiles& TilesOf(const MatmulTarget& target) { return *static_cast<const PackedTiles*>(target.weight); }
 
-void PrepareTile(const Rows& rows, int64_t tile, const Int8Leaves& int8) {
+void PrepareTile(const Rows& rows, int64_t tile, const MatmulLeaves& leaves) {
   const int count = rows.rows_in(tile);
   for (int r = 0; r < count; ++r) {
-    const float* x = rows.row(tile * kRowTile + r);
-    if (rows.quantized) int8.quantize_row(x, rows.blocks(), r, count, rows.quantized_tile(tile));
-    if (rows.one_plane) int8.quantize_row_fp4(x, rows.blocks(), r, count, rows.one_plane_tile(tile));
+    const float* x = rows.row(tile * rows.tile_rows + r);
+    if (rows.quantized) {
+      leaves.int8.quantize_row(x, rows.blocks(), r, count, rows.quantized + tile * rows.quantized_stride());
+    }
+    if (rows.one_plane) {
+      leaves.int8.quantize_row_fp4(x, rows.blocks(), r, count, rows.one_plane + tile * rows.one_plane_stride());
+    }
+    if (rows.bf16) leaves.bf16->round_row(x, rows.k, r, count, rows.bf16 + tile * rows.bf16_stride());
     if (rows.floats) {
       float* to = rows.float_tile(tile) + r;
       for (int64_t i = 0; i < rows.k; ++i) to[i * count] = x[i];
@@ -73,7 +79,8 @@ void PrepareTile(const Rows& rows, int64_t tile, const Int8Leaves& int8) {
 }
 
 // The rows of every job, prepared in one region.
-void PrepareRows(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8Leaves& int8, std::vector<Rows>& all) {
+void PrepareRows(std::span<const MatmulArgs> jobs, ThreadPool& pool, const MatmulLeaves& leaves,
+                 std::vector<Rows>& all) {
   struct Tile {
     size_t job;
     int64_t tile;
@@ -88,13 +95,25 @@ void PrepareRows(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8L
   int64_t float_count = 0;
   int64_t values = 0;
   for (const MatmulArgs& args : jobs) {
-    Rows rows{.args = &args, .m = args.targets.empty() ? 0 : std::max<int64_t>(args.m, 0), .k = args.k};
+    Rows rows{.args = &args,
+              .tile_rows = leaves.tile_rows,
+              .m = args.targets.empty() ? 0 : std::max<int64_t>(args.m, 0),
+              .k = args.k};
     for (const MatmulTarget& target : args.targets) {
       GANNET_ASSERT(target.weight->cols() == args.k, "the targets of a matmul have the K of its rows");
       const PackedTiles& tiles = TilesOf(target);
-      (OnePlane(tiles.kind()) ? rows.wants_one_plane : tiles.int8() ? rows.wants_quantized : rows.wants_floats) = true;
+      switch (tiles.operands()) {
+        case Operands::kInt8:
+          (OnePlane(tiles.kind()) ? rows.wants_one_plane : rows.wants_quantized) = true;
+          break;
+        case Operands::kBf16:
+          rows.wants_bf16 = true;
+          break;
+        case Operands::kFp32:
+          rows.wants_floats = true;
+      }
     }
-    quantized_bytes += rows.quantized_bytes() + rows.one_plane_bytes();
+    quantized_bytes += rows.quantized_bytes() + rows.one_plane_bytes() + rows.bf16_bytes();
     float_count += rows.float_count();
     values += rows.m * rows.k;
     for (int64_t tile = 0; tile < rows.tiles(); ++tile) tiles.push_back({all.size(), tile});
@@ -105,11 +124,12 @@ void PrepareRows(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8L
   for (Rows& rows : all) {
     if (rows.wants_quantized) rows.quantized = std::exchange(quantized, quantized + rows.quantized_bytes());
     if (rows.wants_one_plane) rows.one_plane = std::exchange(quantized, quantized + rows.one_plane_bytes());
+    if (rows.wants_bf16) rows.bf16 = std::exchange(quantized, quantized + rows.bf16_bytes());
     if (rows.wants_floats) rows.floats = std::exchange(floats, floats + rows.float_count());
   }
   const Tile* const first = tiles.data();
   const Rows* const jobs_rows = all.data();
-  const auto prepare = [&](int64_t i, int) { PrepareTile(jobs_rows[first[i].job], first[i].tile, int8); };
+  const auto prepare = [&](int64_t i, int) { PrepareTile(jobs_rows[first[i].job], first[i].tile, leaves); };
   const int64_t count = static_cast<int64_t>(tiles.size());
   if (values <= kSerialValues) {
     for (int64_t i = 0; i < count; ++i) prepare(i, 0);
@@ -143,13 +163,39 @@ struct Task {
   int64_t row_tiles;
 };
 
-void RunPart(const Part& part, const Rows& x, int64_t first_row_tile, int64_t row_tiles, const Int8Leaves& int8,
-             const FloatLeaves& floats) {
+// Sums of rows from `row_tile` with one tile of weights, of integers or floats.
+void AddProducts(const PackedTiles& weight, int64_t tile, const std::byte* data, const Rows& x, int64_t row_tile,
+                 int64_t rows, const MatmulLeaves& leaves, float* sums) {
+  const bool int8 = weight.operands() == Operands::kInt8;
+  const bool one_plane = OnePlane(weight.kind());
+  const int64_t steps = int8 ? x.blocks() : x.k;
+  // A single row tile reads its weights once whatever the steps.
+  const int64_t step = rows <= x.tile_rows ? steps : int8 ? kInt8Step / kQuantBlock : kFloatStep;
+  const int64_t stride = one_plane ? x.one_plane_stride() : x.quantized_stride();
+  const RowTiles tiles{(one_plane ? x.one_plane : x.quantized) + row_tile * stride, stride, x.tile_rows, rows};
+  std::fill_n(sums, rows * kTileRows, 0.0f);
+  for (int64_t first = 0; first < steps; first += step) {
+    const int64_t last = std::min(steps, first + step);
+    if (one_plane) {
+      const ScaleRange scales = weight.kind() == TileKind::kFp4 ? weight.scale_range(tile) : ScaleRange();
+      leaves.int8.tiles_fp4(weight.kind(), data, scales, tiles, first, last, sums);
+    } else if (int8) {
+      leaves.int8.tiles(weight.kind(), data, tiles, first, last, sums);
+    } else {
+      for (int64_t i = 0; i < tiles.count(); ++i) {
+        leaves.floats.tile(weight.kind(), data, x.float_tile(row_tile + i), first, last, x.k, tiles.rows_in(i),
+                           sums + i * x.tile_rows * kTileRows);
+      }
+    }
+  }
+}
+
+void RunPart(const Part& part, const Rows& x, int64_t row_tile, int64_t row_tiles, const MatmulLeaves& leaves) {
   static thread_local Scratch plain_memory;
   const PackedTiles& weight = TilesOf(*part.target);
-  const int64_t steps = weight.int8() ? x.blocks() : x.k;
-  const int64_t step = weight.int8() ? kInt8Step / kQuantBlock : kFloatStep;
-  alignas(64) float sums[kMaxRowTiles * kRowTile * kTileRows];
+  const int64_t row = row_tile * x.tile_rows;
+  const int64_t rows = std::min(row_tiles * x.tile_rows, x.m - row);
+  alignas(64) float sums[kMaxRows * kTileRows];
   for (int64_t tile = part.first; tile < part.first + part.count; ++tile) {
     const std::byte* data = weight.plain() ? nullptr : weight.tile(tile);
     if (weight.plain()) {
@@ -157,29 +203,13 @@ void RunPart(const Part& part, const Rows& x, int64_t first_row_tile, int64_t ro
       weight.DequantizeTile(tile, dequantized + x.k * kTileRows, dequantized);
       data = reinterpret_cast<const std::byte*>(dequantized);
     }
-    std::fill_n(sums, row_tiles * kRowTile * kTileRows, 0.0f);
-    for (int64_t first = 0; first < steps; first += step) {
-      // A single row tile reads its weights once whatever the steps.
-      const int64_t last = row_tiles == 1 ? steps : std::min(steps, first + step);
-      for (int64_t i = 0; i < row_tiles; ++i) {
-        const int64_t row_tile = first_row_tile + i;
-        float* to = sums + i * kRowTile * kTileRows;
-        if (OnePlane(weight.kind())) {
-          const std::byte* rows = x.one_plane_tile(row_tile);
-          const bool normal = weight.kind() == TileKind::kFp4 &&
-                              ProductsAreNormal(weight.scale_range(tile), *reinterpret_cast<const ScaleRange*>(rows));
-          int8.tile_fp4(weight.kind(), data, rows, first, last, x.rows_in(row_tile), normal, to);
-        } else if (weight.int8()) {
-          int8.tile(weight.kind(), data, x.quantized_tile(row_tile), first, last, x.rows_in(row_tile), to);
-        } else {
-          floats.tile(weight.kind(), data, x.float_tile(row_tile), first, last, x.k, x.rows_in(row_tile), to);
-        }
-      }
-      if (last == steps) break;
+    if (weight.operands() == Operands::kBf16) {
+      const RowTiles tiles{x.bf16 + row_tile * x.bf16_stride(), x.bf16_stride(), x.tile_rows, rows};
+      leaves.bf16->tiles(data, tiles, x.k, sums);
+    } else {
+      AddProducts(weight, tile, data, x, row_tile, rows, leaves, sums);
     }
     const int64_t column = tile * kTileRows;
-    const int64_t row = first_row_tile * kRowTile;
-    const int64_t rows = std::min(row_tiles * kRowTile, x.m - row);
     Finish(*part.target, sums, weight.row_scales(tile), row, rows, column,
            std::min<int64_t>(kTileRows, weight.rows() - column));
   }
@@ -187,12 +217,12 @@ void RunPart(const Part& part, const Rows& x, int64_t first_row_tile, int64_t ro
 
 }  // namespace
 
-void RunMatmul(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8Leaves& int8, const FloatLeaves& floats) {
+void RunMatmul(std::span<const MatmulArgs> jobs, ThreadPool& pool, const MatmulLeaves& leaves) {
   static thread_local std::vector<Rows> rows_memory;
   static thread_local std::vector<Task> task_memory;
   std::vector<Rows>& rows = rows_memory;
   std::vector<Task>& tasks = task_memory;
-  PrepareRows(jobs, pool, int8, rows);
+  PrepareRows(jobs, pool, leaves, rows);
   tasks.clear();
   int64_t columns = 0;
   for (const Rows& x : rows) {
@@ -202,9 +232,12 @@ void RunMatmul(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8Lea
   const int64_t columns_per_part = std::max<int64_t>(1, (columns + wanted - 1) / wanted);
   for (const Rows& x : rows) {
     if (x.m == 0) continue;
-    const int64_t row_bytes = x.floats ? x.k * 4 : x.blocks() * (x.quantized ? kQuantizedBytes : kOnePlaneBytes);
-    const int64_t tile_bytes = kRowTile * std::max<int64_t>(row_bytes, 1);
-    const int64_t step = std::clamp<int64_t>(kRowBytes / tile_bytes, 2, kMaxRowTiles);
+    const int64_t row_bytes = x.floats      ? x.k * 4
+                              : x.quantized ? x.blocks() * kQuantizedBytes
+                              : x.bf16      ? Bf16Bytes(x.k)
+                                            : x.blocks() * kOnePlaneBytes;
+    const int64_t tile_bytes = x.tile_rows * std::max<int64_t>(row_bytes, 1);
+    const int64_t step = std::clamp<int64_t>(leaves.row_bytes / tile_bytes, 2, kMaxRows / x.tile_rows);
     for (int64_t row_tile = 0; row_tile < x.tiles(); row_tile += step) {
       for (const MatmulTarget& target : x.args->targets) {
         const int64_t tiles = TilesOf(target).tiles();
@@ -221,7 +254,7 @@ void RunMatmul(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Int8Lea
   }
   const Task* const first = tasks.data();
   pool.ParallelFor(static_cast<int64_t>(tasks.size()), [&](int64_t i, int) {
-    RunPart(first[i].part, *first[i].x, first[i].first_row_tile, first[i].row_tiles, int8, floats);
+    RunPart(first[i].part, *first[i].x, first[i].first_row_tile, first[i].row_tiles, leaves);
   });
 }
 

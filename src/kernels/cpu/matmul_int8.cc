@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/matmul_amx.h"
 #include "kernels/cpu/matmul_leaves.h"
 #include "kernels/cpu/target_setup.h"
 #include "kernels/cpu/targets.h"
@@ -107,14 +108,20 @@ namespace {
 }  // namespace
 }  // namespace common
 
-extern const Int8Leaves kInt8Leaves = {QuantizeRow, common::Tile, QuantizeRowFp4, common::TileFp4};
+extern const Int8Leaves kInt8Leaves = {QuantizeRow, common::Tiles, QuantizeRowFp4, common::TilesFp4};
 
 }  // namespace gannet::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #define GANNET_VNNI_FILE "kernels/cpu/int8_tiles-inl.h"
 #define GANNET_VNNI_EXPORT(suffix, name) \
-  extern const Int8Leaves kInt8Leaves##suffix = {QuantizeRow, name::Tile, QuantizeRowFp4, name::TileFp4};
+  extern const Int8Leaves kInt8Leaves##suffix = {QuantizeRow, name::Tiles, QuantizeRowFp4, name::TilesFp4};
 #include "kernels/cpu/vnni_targets-inl.h"
+
+#if HWY_TARGET == HWY_AVX3
+namespace gannet::HWY_NAMESPACE {
+extern const Int8Leaves kInt8LeavesAmx = {QuantizeRow, AmxTiles, QuantizeRowFp4, AmxTilesFp4};
+}  // namespace gannet::HWY_NAMESPACE
+#endif
 
 #endif  // GANNET_IS_FAST

@@ -12,6 +12,10 @@
 // with a scale for every 16 (NVFP4) a block is two halves, and the finished sum is multiplied by the matrix's factor.
 // float(i) is exact for 4-bit weights (|i| <= 15 * 32258 * 32 < 2^24) and is rounded once, to nearest, for 8-bit ones
 // (|i| <= 128 * 32258 * 32 < 2^27).
+// Table amx, bf16 weights: x in two bf16 planes, x rounded and what is left of it, rounded. For each 32-block of K in
+// order, for each plane, over pairs (k, k + 1) of the block in order:
+//   even = fma(w[k], x[k], even), odd = fma(w[k + 1], x[k + 1], odd), both from zero;   out = out + (even + odd)
+// where subnormal numbers are zero (TDPBF16PS, Intel SDM volume 2).
 // Float weights: out = fma(w[k], x[k], out) for k in order; int8 and e4m3 ones whose scale s changes with k (kI8,
 // kE4M3) the same with w = q_w and fp32 s[k] * x[k] in place of x[k]. Every instruction set does the same, to the bit.
 #pragma once
@@ -22,7 +26,8 @@
 
 namespace gannet {
 
-inline constexpr int kRowTile = 8;      // rows of x that share one pass over a weight tile
+inline constexpr int kRowTile = 8;  // rows of x that share one pass over a weight tile, but for table amx
+inline constexpr int kRowTileOfAmx = 16;
 inline constexpr int kTileRows = 32;    // weight rows in a tile
 inline constexpr int kQuantBlock = 32;  // values along K that share a scale
 
@@ -45,6 +50,7 @@ enum class TileKind : uint8_t {
 };
 // clang-format on
 constexpr bool OnePlane(TileKind kind) { return kind == TileKind::kFp4 || kind == TileKind::kNvFp4; }
+constexpr bool IsInteger(TileKind kind) { return kind < TileKind::kF32; }
 constexpr bool HasScaleOfEachK(TileKind kind) { return kind >= TileKind::kI8; }
 inline constexpr float kE4M3Unit = 256;  // the bits of a code in the places of binary16's are its value / 256
 
@@ -74,7 +80,7 @@ constexpr int64_t FirstOfK(int64_t b) { return b / kBlocksOfK * kBlocksOfK; }
 inline constexpr int kHighUnit = 254;
 inline constexpr int kMostQuantized = 127 * kHighUnit;
 
-// Rows of x quantized, `rows` <= kRowTile of them together. Per block of 32: int8 [rows][high 32, low 32], then [rows]
+// Rows of x quantized, `rows` of a row tile together. Per block of 32: int8 [rows][high 32, low 32], then [rows]
 // each of fp32 scale, fp32 scale * sum q, int32 sum q, int32 sum q of the first 16.
 inline constexpr int64_t kPlaneBytes = 2 * kQuantBlock;       // per row and block
 inline constexpr int64_t kQuantizedBytes = kPlaneBytes + 16;  // per row and block
@@ -97,19 +103,28 @@ inline constexpr int64_t kOnePlaneHeader = 64;
 inline constexpr int64_t kOnePlaneBytes = kQuantBlock + 12;  // per row and block
 inline constexpr int kMostOfOnePlane = 127;
 
+// Rows of x: tiles of `tile_rows` rows, `stride` bytes apart, the last one of what is left.
+struct RowTiles {
+  const std::byte* first;
+  int64_t stride;
+  int tile_rows;
+  int64_t rows;
+  int64_t count() const { return (rows + tile_rows - 1) / tile_rows; }
+  const std::byte* at(int64_t i) const { return first + i * stride; }
+  int rows_in(int64_t i) const { return static_cast<int>(std::min<int64_t>(tile_rows, rows - i * tile_rows)); }
+};
+
 struct Int8Leaves {
   // Quantizes row `row` of a tile of `rows` rows at `tile`. scale = max|x| / 32258; a block with a value that is not
   // finite gets a NaN scale; max|x| < 2^-100 counts as zero.
   void (*quantize_row)(const float* x, int64_t blocks, int row, int rows, std::byte* tile);
   // sums[rows][kTileRows] += products over blocks [first, last) of a tile of any integer kind of two planes; `weights`
   // and `x` are those of block 0.
-  void (*tile)(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
-               float* sums);
-  // The same with one plane and a tile of kind kFp4 or kNvFp4. Row 0 of a tile comes first. `normal` of kFp4:
-  // ProductsAreNormal of the scales of both.
+  void (*tiles)(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t first, int64_t last, float* sums);
+  // The same with one plane and a tile of kind kFp4 or kNvFp4. Row 0 of a tile comes first. `scales` are those of kFp4.
   void (*quantize_row_fp4)(const float* x, int64_t blocks, int row, int rows, std::byte* tile);
-  void (*tile_fp4)(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
-                   bool normal, float* sums);
+  void (*tiles_fp4)(TileKind kind, const std::byte* weights, const ScaleRange& scales, const RowTiles& x, int64_t first,
+                    int64_t last, float* sums);
 };
 
 struct FloatLeaves {
@@ -117,5 +132,15 @@ struct FloatLeaves {
   void (*tile)(TileKind kind, const std::byte* weights, const float* x, int64_t first, int64_t last, int64_t k,
                int rows, float* sums);
 };
+
+struct Bf16Leaves {
+  // Row `row` of a tile of `rows` <= 16 rows: bf16 [blocks of K][2 planes][rows][32], zeros past the end of K.
+  void (*round_row)(const float* x, int64_t k, int row, int rows, std::byte* tile);
+  // sums[rows][kTileRows] = products over all of K with a tile of kBF16.
+  void (*tiles)(const std::byte* weights, const RowTiles& x, int64_t k, float* sums);
+};
+constexpr int64_t Bf16Bytes(int64_t k) {  // of a row
+  return (k + kQuantBlock - 1) / kQuantBlock * 2 * 2 * kQuantBlock;
+}
 
 }  // namespace gannet

@@ -42,13 +42,23 @@ inline void PairHalves(const std::byte* from, std::byte* to) {
   std::memcpy(to, codes, 16);
 }
 
+Operands OperandsOf(TileKind kind, bool bf16) {
+  if (bf16 && kind == TileKind::kBF16) return Operands::kBf16;
+  return IsInteger(kind) ? Operands::kInt8 : Operands::kFp32;
+}
+
+const char* NameOf(Operands operands) {
+  return operands == Operands::kInt8 ? "int8" : operands == Operands::kBf16 ? "bf16" : "fp32";
+}
+
 }  // namespace
 
-PackedTiles::PackedTiles(const Weight& weight, const TileChoice& choice, const char* table)
+PackedTiles::PackedTiles(const Weight& weight, const TileChoice& choice, const char* table, bool bf16)
     : PackedMatrix(choice.turned ? weight.cols : weight.rows, choice.turned ? weight.rows : weight.cols),
       weight_(weight),
       kind_(choice.kind),
       plain_(choice.plain),
+      operands_(plain_ ? Operands::kFp32 : OperandsOf(kind_, bf16)),
       turned_(choice.turned) {
   const std::string storage = Lower(InfoOf(weight.storage).name);
   if (plain_) {
@@ -56,8 +66,8 @@ PackedTiles::PackedTiles(const Weight& weight, const TileChoice& choice, const c
     kernel_ = fmt::format("{} dequantized x fp32 {} (plain)", storage, table);
     return;
   }
-  kernel_ = fmt::format("{}{} x {} {}", storage, turned_ ? " transposed" : "", int8() ? "int8" : "fp32", table);
-  if (int8()) {
+  kernel_ = fmt::format("{}{} x {} {}", storage, turned_ ? " transposed" : "", NameOf(operands_), table);
+  if (IsInteger(kind_)) {
     GANNET_ASSERT(cols() % kQuantBlock == 0, "a quantized row holds whole blocks");
     const int64_t blocks = cols() / kQuantBlock;
     tile_bytes_ = kind_ == TileKind::kFp4 ? (blocks + 1) / 2 * kFp4PairBytes : BlockOffset(kind_, blocks);
@@ -100,7 +110,7 @@ void PackedTiles::PackTile(int64_t index) const {
   if (IsK(kind_)) return PackKTile(index);
   if (weight_.storage == Storage::kI8) return PackRowsOfInt8(index);
   if (weight_.storage == Storage::kQ5_0 || weight_.storage == Storage::kQ5_1) return PackFiveBitTile(index);
-  int8() ? PackInt8Tile(index) : PackFloatTile(index);
+  IsInteger(kind_) ? PackInt8Tile(index) : PackFloatTile(index);
 }
 
 void PackedTiles::PackFp4Tile(int64_t index) const {
@@ -229,13 +239,13 @@ void PackedTiles::DequantizeTile(int64_t index, float* row, float* tile) const {
   }
 }
 
-std::unique_ptr<PackedMatrix> PackTiles(const Weight& weight, const char* table) {
-  return std::make_unique<PackedTiles>(weight, ChooseTile(weight), table);
+std::unique_ptr<PackedMatrix> PackTiles(const Weight& weight, const char* table, bool bf16) {
+  return std::make_unique<PackedTiles>(weight, ChooseTile(weight), table, bf16);
 }
 
-std::unique_ptr<PackedMatrix> PackTransposedTiles(const Weight& weight, const char* table) {
+std::unique_ptr<PackedMatrix> PackTransposedTiles(const Weight& weight, const char* table, bool bf16) {
   const TileChoice choice = ChooseTransposed(weight);
-  return choice.plain ? nullptr : std::make_unique<PackedTiles>(weight, choice, table);
+  return choice.plain ? nullptr : std::make_unique<PackedTiles>(weight, choice, table, bf16);
 }
 
 }  // namespace gannet

@@ -16,10 +16,11 @@ namespace gannet {
 
 class PackedTiles : public PackedMatrix {
  public:
-  PackedTiles(const Weight& weight, const TileChoice& choice, const char* table);
+  // `bf16`: the table has Bf16Leaves.
+  PackedTiles(const Weight& weight, const TileChoice& choice, const char* table, bool bf16);
 
   TileKind kind() const { return kind_; }
-  bool int8() const override { return kind_ < TileKind::kF32; }
+  Operands operands() const override { return operands_; }
   bool plain() const { return plain_; }
   int64_t tiles() const { return (rows() + kTileRows - 1) / kTileRows; }
   // Packed by whoever asks first; safe from any thread.
@@ -71,6 +72,7 @@ class PackedTiles : public PackedMatrix {
   Weight weight_;
   TileKind kind_;
   bool plain_;
+  Operands operands_;
   bool turned_;
   int64_t tile_bytes_ = 0;
   std::shared_ptr<std::byte> data_;
@@ -81,8 +83,8 @@ class PackedTiles : public PackedMatrix {
   std::string kernel_;
 };
 
-std::unique_ptr<PackedMatrix> PackTiles(const Weight& weight, const char* table);
+std::unique_ptr<PackedMatrix> PackTiles(const Weight& weight, const char* table, bool bf16);
 // Null where no kind holds the transpose.
-std::unique_ptr<PackedMatrix> PackTransposedTiles(const Weight& weight, const char* table);
+std::unique_ptr<PackedMatrix> PackTransposedTiles(const Weight& weight, const char* table, bool bf16);
 
 }  // namespace gannet

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/amx_tiles-inl.h"
 #include "kernels/cpu/target_setup.h"
 #include "kernels/cpu/targets.h"
 
@@ -114,9 +115,11 @@ extern const RoofLoops kRoofLoops = {Read, Dots, kDotOperations, Fmas, kFmaOpera
 }  // namespace gannet::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
+#define GANNET_WITH_AMX
 #define GANNET_VNNI_FILE "kernels/cpu/roof_vnni-inl.h"
-#define GANNET_VNNI_EXPORT(suffix, name) \
-  extern const RoofLoops kRoofLoops##suffix = {Read, name::Dots, name::kDotOperations, Fmas, kFmaOperations};
+#define GANNET_VNNI_EXPORT(suffix, name)                                                                   \
+  extern const RoofLoops kRoofLoops##suffix = {Read,           name::Dots,     name::kDotOperations, Fmas, \
+                                               kFmaOperations, name::Bf16Dots, name::kBf16Operations};
 #include "kernels/cpu/vnni_targets-inl.h"
 
 #endif  // GANNET_IS_FAST

@@ -4,10 +4,13 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
 
+#include "kernels/cpu/matmul_amx.h"
 #include "kernels/cpu/matmul_driver.h"
 #include "kernels/cpu/packed_tiles.h"
 #include "kernels/cpu/target_setup.h"
@@ -26,17 +29,18 @@ struct CpuTable {
   bool (*runs_here)();
 };
 
-template <const char* kName>
+template <const char* kName, const Bf16Leaves* kBf16>
 std::unique_ptr<PackedMatrix> Pack(const Weight& weight) {
-  return PackTiles(weight, kName);
+  return PackTiles(weight, kName, kBf16 != nullptr);
 }
-template <const char* kName>
+template <const char* kName, const Bf16Leaves* kBf16>
 std::unique_ptr<PackedMatrix> PackTransposed(const Weight& weight) {
-  return PackTransposedTiles(weight, kName);
+  return PackTransposedTiles(weight, kName, kBf16 != nullptr);
 }
-template <const Int8Leaves* kInt8, const FloatLeaves* kFloat>
+template <const Int8Leaves* kInt8, const FloatLeaves* kFloat, const Bf16Leaves* kBf16>
 void Matmul(std::span<const MatmulArgs> jobs, ThreadPool& pool) {
-  RunMatmul(jobs, pool, *kInt8, *kFloat);
+  constexpr bool kAmx = kBf16 != nullptr;  // whose machines have 2 MB of L2
+  RunMatmul(jobs, pool, {*kInt8, *kFloat, kBf16, kAmx ? kRowTileOfAmx : kRowTile, kAmx ? 1 << 20 : 384 << 10});
 }
 template <const AttentionLeaves* kLeaves>
 void Attention(const AttentionArgs& args, ThreadPool& pool) {
@@ -47,24 +51,26 @@ void ChooseKeys(const ChooseKeysArgs& args, ThreadPool& pool) {
   RunChooseKeys(args, pool, *kScores);
 }
 
-#define GANNET_TABLE(name, target, suffix, runs_here)             \
-  CpuTable {                                                      \
-    {name,                                                        \
-     Pack<name>,                                                  \
-     PackTransposed<name>,                                        \
-     Matmul<&target::kInt8Leaves##suffix, &target::kFloatLeaves>, \
-     target::StoreKv,                                             \
-     Attention<&target::kAttentionLeaves##suffix>,                \
-     ChooseKeys<&target::kIndexScores>,                           \
-     target::RmsNorm,                                             \
-     target::Rope,                                                \
-     target::GatedActivation},                                    \
-        &target::kRoofLoops##suffix, runs_here                    \
+#define GANNET_TABLE_WITH(name, target, suffix, bf16, runs_here)        \
+  CpuTable {                                                            \
+    {name,                                                              \
+     Pack<name, bf16>,                                                  \
+     PackTransposed<name, bf16>,                                        \
+     Matmul<&target::kInt8Leaves##suffix, &target::kFloatLeaves, bf16>, \
+     target::StoreKv,                                                   \
+     Attention<&target::kAttentionLeaves##suffix>,                      \
+     ChooseKeys<&target::kIndexScores>,                                 \
+     target::RmsNorm,                                                   \
+     target::Rope,                                                      \
+     target::GatedActivation},                                          \
+        &target::kRoofLoops##suffix, runs_here                          \
   }
+#define GANNET_TABLE(name, target, suffix, runs_here) GANNET_TABLE_WITH(name, target, suffix, nullptr, runs_here)
 
 #if defined(__x86_64__)
 bool Supports(int64_t target) { return (hwy::SupportedTargets() & target) != 0; }
 
+[[maybe_unused]] constexpr char kAmx[] = "amx";
 [[maybe_unused]] constexpr char kAvx512Vnni[] = "avx512vnni";
 [[maybe_unused]] constexpr char kAvx512[] = "avx512";
 [[maybe_unused]] constexpr char kAvxVnni[] = "avxvnni";
@@ -76,8 +82,22 @@ constexpr char kAvx2[] = "avx2";
   return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & 1u << 4) != 0;
 }
 
+// AMX-TILE, AMX-INT8, AMX-BF16 (EDX 24, 25, 22) and AVX512-BF16, and the system's leave to use eight more KB of
+// registers, which counts for every thread (Linux, Documentation/arch/x86/xstate.rst).
+[[maybe_unused]] bool MayUseAmx() {
+  constexpr long kRequestPermission = 0x1023;
+  constexpr long kTileData = 18;
+  constexpr unsigned kWanted = 1u << 24 | 1u << 25 | 1u << 22;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & kWanted) != kWanted) return false;
+  if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) == 0 || (eax & 1u << 5) == 0) return false;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 const CpuTable kTables[] = {
 #if !(HWY_DISABLED_TARGETS & HWY_AVX3)
+    GANNET_TABLE_WITH(kAmx, N_AVX3, Amx, &kAmxBf16Leaves,
+                      [] { return Supports(HWY_AVX3) && __builtin_cpu_supports("avx512vnni") != 0 && MayUseAmx(); }),
     GANNET_TABLE(kAvx512Vnni, N_AVX3, Vnni,
                  [] { return Supports(HWY_AVX3) && __builtin_cpu_supports("avx512vnni") != 0; }),
     GANNET_TABLE(kAvx512, N_AVX3, , [] { return Supports(HWY_AVX3); }),

@@ -17,6 +17,8 @@ struct RoofLoops {
   int64_t int8_operations_per_round;                       // a multiplication and an addition are two
   float (*fmas)(int64_t rounds);
   int64_t fma_operations_per_round;
+  uint64_t (*bf16_dots)(int64_t rounds) = nullptr;  // in tile registers, of table amx alone
+  int64_t bf16_operations_per_round = 0;
 };
 
 #define GANNET_DECLARE_TARGET(target)                                      \
@@ -45,6 +47,7 @@ GANNET_DECLARE_TARGET(N_NEON)
   extern const RoofLoops kRoofLoops##suffix;                     \
   }
 GANNET_DECLARE_VNNI(N_AVX3, Vnni)
+GANNET_DECLARE_VNNI(N_AVX3, Amx)
 GANNET_DECLARE_VNNI(N_AVX2, Vnni)
 GANNET_DECLARE_VNNI(N_AVX2, Evex)
 GANNET_DECLARE_VNNI(N_NEON, Sdot)

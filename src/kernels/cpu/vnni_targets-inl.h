@@ -11,6 +11,18 @@ namespace {
 }  // namespace
 }  // namespace vnni
 GANNET_VNNI_EXPORT(Vnni, vnni)
+#ifdef GANNET_WITH_AMX  // whose table shares what it does not do itself
+namespace amx {
+namespace {
+#define GANNET_INT8_VNNI GANNET_VNNI_512
+#define GANNET_INT8_AMX
+#include GANNET_VNNI_FILE
+#undef GANNET_INT8_AMX
+#undef GANNET_INT8_VNNI
+}  // namespace
+}  // namespace amx
+GANNET_VNNI_EXPORT(Amx, amx)
+#endif
 }  // namespace gannet::HWY_NAMESPACE
 HWY_POP_ATTRIBUTES
 

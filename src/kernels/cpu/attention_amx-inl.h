@@ -1,0 +1,186 @@
+// Sums of attention_int8-inl.h in the tile registers of AMX: scores from keys where they lie, values from tiles.
+// Included there.
+
+HWY_INLINE bool UsesTiles(const KvLayout& layout) { return KeysInPlace(layout); }
+
+// The sixteen queries of query `line`, and its four factors of dims 0..3 among them.
+template <typename Byte>
+HWY_INLINE Byte* QueryTile(const KvLayout& layout, Byte* queries, int64_t line) {
+  return queries + line / kQueriesTogether * kQueriesTogether * Int8QueryBytes(layout);
+}
+template <class Vector>
+HWY_INLINE void StoreInTile(const KvLayout& layout, Vector factors, std::byte* queries, int64_t line, int64_t place) {
+  int8_t values[16];
+  hn::StoreU(factors, hn::DFromV<Vector>(), values);
+  std::byte* const to = QueryTile(layout, queries, line) + 16 * place + 4 * (line % kQueriesTogether);
+  for (int64_t quad = 0; quad < 4; ++quad) __builtin_memcpy(to + 64 * quad, values + 4 * quad, 4);
+}
+HWY_INLINE const std::byte* KeysOf(const KvLayout& layout, const float* scales) {
+  return reinterpret_cast<const std::byte*>(scales) - ScaleOffset(layout, 0);
+}
+
+// Cache lines to fetch in each round of SumsOfKeys and SumsOfValues, of which a block of `layout` takes so many that
+// the next one of as many bytes is there in the end.
+inline int64_t LinesAhead(const KvLayout& layout) {
+  const int64_t rounds = 2 * PaddedKeyDim(layout) / 64 + PaddedValueDim(layout) / 32;
+  return (KeyOffset(layout, 1) / 64 + rounds - 1) / rounds;
+}
+HWY_INLINE const std::byte* Fetch(const std::byte* ahead, int64_t lines) {
+  for (int64_t i = 0; i < lines; ++i, ahead += 64) __builtin_prefetch(ahead, 0, 2);
+  return ahead;
+}
+
+// out[column][row] = in[row][column] for columns [first, last) of sixteen.
+HWY_INLINE void Turn(const int32_t* in, int64_t first, int64_t last, int32_t* out, int64_t out_stride) {
+  __m512i row[16];
+  __m512i next[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) row[i] = _mm512_load_si512(in + 16 * i);
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    next[i] = _mm512_unpacklo_epi32(row[i], row[i + 1]);
+    next[i + 1] = _mm512_unpackhi_epi32(row[i], row[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {  // row[i + c] has columns c, c + 4, c + 8, c + 12 of rows i .. i + 3
+    row[i] = _mm512_unpacklo_epi64(next[i], next[i + 2]);
+    row[i + 1] = _mm512_unpackhi_epi64(next[i], next[i + 2]);
+    row[i + 2] = _mm512_unpacklo_epi64(next[i + 1], next[i + 3]);
+    row[i + 3] = _mm512_unpackhi_epi64(next[i + 1], next[i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    const __m512i low01 = _mm512_shuffle_i32x4(row[c], row[4 + c], 0x88);
+    const __m512i high01 = _mm512_shuffle_i32x4(row[c], row[4 + c], 0xdd);
+    const __m512i low23 = _mm512_shuffle_i32x4(row[8 + c], row[12 + c], 0x88);
+    const __m512i high23 = _mm512_shuffle_i32x4(row[8 + c], row[12 + c], 0xdd);
+    next[c] = _mm512_shuffle_i32x4(low01, low23, 0x88);
+    next[8 + c] = _mm512_shuffle_i32x4(low01, low23, 0xdd);
+    next[4 + c] = _mm512_shuffle_i32x4(high01, high23, 0x88);
+    next[12 + c] = _mm512_shuffle_i32x4(high01, high23, 0xdd);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) {
+    if (i >= first && i < last) _mm512_storeu_si512(out + i * out_stride, next[i]);
+  }
+}
+
+// MakeValueTile for dims that are a multiple of 64.
+HWY_NOINLINE void MakeWideValueTile(const int8_t* rows, int64_t stride, int64_t dims, std::byte* tile) {
+  for (int64_t t = 0; t < kBlockTokens; t += 4) {
+    const int8_t* from = rows + t * stride;
+    for (int64_t d = 0; d < dims; d += 64) {
+      const __m512i a = _mm512_loadu_si512(from + d);
+      const __m512i b = _mm512_loadu_si512(from + stride + d);
+      const __m512i c = _mm512_loadu_si512(from + 2 * stride + d);
+      const __m512i e = _mm512_loadu_si512(from + 3 * stride + d);
+      const __m512i ab_low = _mm512_unpacklo_epi8(a, b);
+      const __m512i ab_high = _mm512_unpackhi_epi8(a, b);
+      const __m512i ce_low = _mm512_unpacklo_epi8(c, e);
+      const __m512i ce_high = _mm512_unpackhi_epi8(c, e);
+      // Quarter i of part[j] has dims 16 i + 4 j of all four tokens.
+      const __m512i part[4] = {_mm512_unpacklo_epi16(ab_low, ce_low), _mm512_unpackhi_epi16(ab_low, ce_low),
+                               _mm512_unpacklo_epi16(ab_high, ce_high), _mm512_unpackhi_epi16(ab_high, ce_high)};
+      const __m512i low01 = _mm512_shuffle_i32x4(part[0], part[1], 0x88);
+      const __m512i high01 = _mm512_shuffle_i32x4(part[0], part[1], 0xdd);
+      const __m512i low23 = _mm512_shuffle_i32x4(part[2], part[3], 0x88);
+      const __m512i high23 = _mm512_shuffle_i32x4(part[2], part[3], 0xdd);
+      std::byte* const to = tile + kBlockTokens * d + 16 * t;
+      _mm512_storeu_si512(to, _mm512_shuffle_i32x4(low01, low23, 0x88));
+      _mm512_storeu_si512(to + 16 * kBlockTokens, _mm512_shuffle_i32x4(high01, high23, 0x88));
+      _mm512_storeu_si512(to + 32 * kBlockTokens, _mm512_shuffle_i32x4(low01, low23, 0xdd));
+      _mm512_storeu_si512(to + 48 * kBlockTokens, _mm512_shuffle_i32x4(high01, high23, 0xdd));
+    }
+  }
+}
+
+// Registers, of 16 rows by 64 bytes each. Keys: sums of two sixteens of queries (0 and 2, 1 and 3) by two groups of 16
+// tokens, the tokens (4, 5), the queries (6, 7). Values: sums of two sixteens of lines (0 and 2, 1 and 3) of two groups
+// of 16 dims in turn, the lines' factors (4, 5), the dims (6, 7).
+inline TileShapes ShapesOfStep() {
+  TileShapes shapes;
+  for (int i = 0; i < 8; ++i) shapes.Set(i, 16, 64);
+  return shapes;
+}
+
+// sums[line][token] of tokens [first, last), multiples of 16.
+HWY_NOINLINE void SumsOfKeys(const KvLayout& layout, const KeyPart& part, const std::byte* keys,
+                             const std::byte* queries, int64_t line, int64_t lines, int64_t first, int64_t last,
+                             const std::byte* ahead, int64_t lines_ahead, int32_t* sums) {
+  const int64_t stride = PaddedKeyDim(layout);
+  const int64_t dims = RoundUp16(part.dims);
+  const int64_t end = line + lines;
+  alignas(64) int32_t turned[4][16 * 16];
+  for (int64_t tile = line / kQueriesTogether; tile * kQueriesTogether < end; tile += 2) {
+    const std::byte* const x = QueryTile(layout, queries, tile * kQueriesTogether) + 16 * part.place;
+    const bool two = (tile + 1) * kQueriesTogether < end;
+    const std::byte* const more = two ? x + kQueriesTogether * Int8QueryBytes(layout) : x;
+    for (int64_t token = first; token < last; token += 32) {
+      const std::byte* const row = keys + token * stride + part.place;
+      const std::byte* const next = token + 16 < last ? row + 16 * stride : row;
+      ZeroTile<0>();
+      ZeroTile<1>();
+      ZeroTile<2>();
+      ZeroTile<3>();
+      for (int64_t d = 0; d < dims; d += 64) {
+        ahead = Fetch(ahead, lines_ahead);
+        LoadTile<6>(x + 16 * d, 64);
+        LoadTile<4>(row + d, stride);
+        AddInt8Products<0, 4, 6>();
+        LoadTile<5>(next + d, stride);
+        AddInt8Products<2, 5, 6>();
+        if (!two) continue;
+        LoadTile<7>(more + 16 * d, 64);
+        AddInt8Products<1, 4, 7>();
+        AddInt8Products<3, 5, 7>();
+      }
+      StoreTile<0>(turned[0], 64);
+      StoreTile<2>(turned[2], 64);
+      StoreTile<1>(turned[1], 64);
+      StoreTile<3>(turned[3], 64);
+      for (int64_t t = 0; t < 2; ++t) {
+        const int64_t base = (tile + t) * kQueriesTogether;
+        const int64_t from = std::max<int64_t>(line - base, 0);
+        const int64_t to = std::min(end - base, kQueriesTogether);
+        int32_t* const out = sums + (base - line) * kBlockTokens + token;
+        if (to <= 0) break;
+        Turn(turned[t], from, to, out, kBlockTokens);
+        if (token + 16 < last) Turn(turned[2 + t], from, to, out + 16, kBlockTokens);
+      }
+    }
+  }
+}
+
+template <int kSet>
+HWY_INLINE void MultiplyDims(const std::byte* dims, bool two) {
+  LoadTile<6 + kSet>(dims, 64);
+  ZeroTile<kSet>();
+  AddUnsignedBySigned<kSet, 4, 6 + kSet>();
+  if (!two) return;
+  ZeroTile<2 + kSet>();
+  AddUnsignedBySigned<2 + kSet, 5, 6 + kSet>();
+}
+template <int kSet>
+HWY_INLINE void SaveDims(bool two, int32_t* sums) {
+  constexpr int64_t kStride = kBlockTokens * sizeof(int32_t);
+  StoreTile<kSet>(sums, kStride);
+  if (two) StoreTile<2 + kSet>(sums + 16 * kBlockTokens, kStride);
+}
+
+// sums[line][dim] of four groups of 16 dims for two sixteens of lines; factors of tokens that no line sees are zero.
+HWY_NOINLINE void SumsOfValues(const std::byte* dims, const Factor* factors, bool two, const std::byte* ahead,
+                               int64_t lines_ahead, int32_t* sums) {
+  constexpr int64_t kGroupBytes = 16 * kBlockTokens;
+  LoadTile<4>(factors, kBlockTokens);
+  if (two) LoadTile<5>(factors + 16 * kBlockTokens, kBlockTokens);
+  MultiplyDims<0>(dims, two);
+  MultiplyDims<1>(dims + kGroupBytes, two);
+  ahead = Fetch(ahead, lines_ahead);
+  SaveDims<0>(two, sums);
+  MultiplyDims<0>(dims + 2 * kGroupBytes, two);
+  SaveDims<1>(two, sums + 16);
+  MultiplyDims<1>(dims + 3 * kGroupBytes, two);
+  Fetch(ahead, lines_ahead);
+  SaveDims<0>(two, sums + 32);
+  SaveDims<1>(two, sums + 48);
+}
