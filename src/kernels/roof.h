@@ -13,7 +13,8 @@ struct MachineRoof {
 };
 
 // Measures for a few tenths of a second with the instruction set of `kernels` (the machine's best one for
-// "reference"); zeros when the machine has no fast table. Needs 256 MiB of memory.
+// "reference"); zeros when the machine has no fast table. Needs 256 MiB of memory, or twice the last-level
+// cache up to 1 GiB.
 MachineRoof MeasureRoof(ThreadPool& pool, const Kernels& kernels);
 
 }  // namespace gannet
