@@ -30,7 +30,7 @@ std::vector<float> ByDefinition(const Weight& weight, const std::vector<float>& 
   for (int64_t j = 0; j < m; ++j) {
     std::vector<float> rest(static_cast<size_t>(padded));
     std::copy_n(x.data() + j * k, k, rest.data());
-    const std::vector<float> planes[] = {PlaneOf(rest), PlaneOf(rest)};
+    const std::vector<float> planes[] = {PlaneOf(rest), PlaneOf(rest), PlaneOf(rest)};
     for (int64_t n = 0; n < weight.rows; ++n) {
       std::vector<float> w(static_cast<size_t>(padded));
       DequantizeRow(weight, n, w.data());

@@ -4,8 +4,7 @@
 //
 // The reference table multiplies as written. The fast ones first round x for weights of Q8_0, Q4_0, Q4_1, int8 by
 // channel and 4-bit integers in groups, in blocks of 32, to multiples of max|x| / 32258, for those of MXFP4 to
-// multiples of max|x| / 127 (cpu/matmul_leaves.h); for other weights they use x as it is. Table amx rounds x to bf16
-// for MXFP4, to the sum of two bf16 numbers for bf16.
+// multiples of max|x| / 127 (cpu/matmul_leaves.h); for other weights they use x as it is.
 //
 // One reduction order: the order of additions for an output element depends on K (and the weight's storage) alone,
 // never on m, on the number of rows, of threads, or on the other targets of the call.

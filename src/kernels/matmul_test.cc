@@ -29,15 +29,6 @@ std::vector<float> Multiply(const Kernels& kernels, const Weight& weight, const 
   return Product(kernels, *kernels.pack(weight), x.data(), m, pool);
 }
 
-// x as the sum of two bf16 numbers.
-std::vector<float> RoundedToBf16(const float* x, int64_t k) {
-  std::vector<float> out(static_cast<size_t>(k));
-  for (size_t i = 0; i < out.size(); ++i) {
-    for (int plane = 0; plane < 2; ++plane) out[i] += BF16ToFloat(FloatToBF16(x[i] - out[i]));
-  }
-  return out;
-}
-
 // The activations after quantization as documented, in plain arithmetic.
 std::vector<float> Quantized(const float* x, int64_t k, float most) {
   std::vector<float> out(static_cast<size_t>(k));
@@ -59,12 +50,9 @@ void ExpectClose(const Kernels& kernels, Storage storage, int64_t m, int64_t n, 
   const TestWeight w = RandomWeight(storage, n, k, static_cast<uint32_t>(7 * n + k));
   const std::vector<float> x = RandomFloats(m * k, static_cast<uint32_t>(m));
   const std::vector<float> got = Multiply(kernels, w.weight, x, m, pool);
-  const Operands operands = kernels.pack(w.weight)->operands();
-  const bool int8 = operands == Operands::kInt8;
+  const bool int8 = kernels.pack(w.weight)->operands() == Operands::kInt8;
   const auto round = [&](const float* exact) {
-    return int8                          ? Quantized(exact, k, MostOf(storage))
-           : operands == Operands::kBf16 ? RoundedToBf16(exact, k)
-                                         : std::vector<float>(exact, exact + k);
+    return int8 ? Quantized(exact, k, MostOf(storage)) : std::vector<float>(exact, exact + k);
   };
   std::vector<float> row(static_cast<size_t>(k));
   for (int64_t i = 0; i < n; ++i) {
@@ -87,15 +75,13 @@ void ExpectClose(const Kernels& kernels, Storage storage, int64_t m, int64_t n, 
           largest = std::max(largest, std::fabs(exact[b]));
         }
         step_bound += std::fabs(row[at]) * largest / (2.0 * MostOf(storage)) * 1.02;
-        // Half a unit in the last of the eight bits that each of two planes holds.
-        if (operands == Operands::kBf16) step_bound += std::fabs(row[at] * exact[c]) * 0x1p-18;
       }
       const double steps = int8 ? 2.0 * static_cast<double>(k) / 32 : static_cast<double>(k);
       const double rounding = (steps + 4) * 0x1p-23 * size;
       const float value = got[static_cast<size_t>(j * n + i)];
       ASSERT_NEAR(value, sum, rounding) << kernels.name << ' ' << NameOf(storage) << " m " << m << " n " << n << " k "
                                         << k << " at " << j << ',' << i;
-      // Against the unquantized product, of integers: half a step per activation, 2^-16 (of one plane 2^-8) of the
+      // Against the unquantized product, half a step per activation, 2^-16 (of one plane 2^-8) of the
       // block's largest, and what fp32 costs on the way, below 2^-24 * 32258 three times or 0.6 % of a step. Models
       // need both planes: matmul_leaves.h says what one does.
       ASSERT_NEAR(value, unquantized, step_bound + rounding);

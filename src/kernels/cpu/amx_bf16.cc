@@ -1,4 +1,4 @@
-// Products of fp32 rows, as two planes of bf16, with tiles of bf16 in the tile registers of AMX.
+// Products of fp32 rows, as three planes of bf16, with tiles of bf16 in the tile registers of AMX.
 #include "kernels/cpu/matmul_amx.h"
 #include "kernels/cpu/target_setup.h"
 
@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <type_traits>
 
 #include "kernels/cpu/amx_tiles-inl.h"
@@ -29,12 +28,13 @@ constexpr int kSums = 0;     // + 2 * row tile + half
 constexpr int kRows = 4;     // + row tile
 constexpr int kWeights = 6;  // + half
 
-constexpr int kPlanes = 2;
+constexpr int kPlanes = kBf16Planes;
 constexpr int64_t kLine = 64;                       // a row of a tile register: 32 bf16
 constexpr int64_t kHalfBytes = 16 * kLine;          // 16 pairs of a block by 16 weight rows
 constexpr int64_t kUnpackedBytes = 2 * kHalfBytes;  // of a block
 constexpr int64_t kBlocks = 16;                     // 32 KB, that stay in L1 while rows pass by
-constexpr int64_t kPrefetchBytes = 2048;
+constexpr int64_t kBlocksOfFew = 2;                 // where weights come from memory all the time
+constexpr int64_t kPrefetchBytes = 1024;
 
 // Words at(0), at(1), ... of a vector.
 template <class At>
@@ -149,7 +149,7 @@ void AddBlocks(const RowPair& pair, const std::byte* weights, int64_t first, int
   for (int64_t b = first; b < last; ++b, weights += kUnpackedBytes) {
     LoadTile<kWeights>(weights, kLine);
     LoadTile<kWeights + 1>(weights + kHalfBytes, kLine);
-#pragma GCC unroll 2
+#pragma GCC unroll 3
     for (int plane = 0; plane < kPlanes; ++plane) {
       const int64_t at = (b * kPlanes + plane) * kLine;
       LoadTile<kRows>(pair.x[0] + at * pair.rows[0], kLine);
@@ -164,74 +164,7 @@ void AddBlocks(const RowPair& pair, const std::byte* weights, int64_t first, int
   }
 }
 
-// What TDPBF16PS does, for rows that are too few to pay for bringing weights into its order.
-
-constexpr int64_t kFewRows = 2;
-
-// Subnormal numbers are zero while one of these lives.
-class NoSubnormals {
- public:
-  NoSubnormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
-  ~NoSubnormals() { _mm_setcsr(before_); }
-  NoSubnormals(const NoSubnormals&) = delete;
-  NoSubnormals& operator=(const NoSubnormals&) = delete;
-
- private:
-  unsigned before_;
-};
-
-// Of pairs of bf16, as fp32.
-inline __m512 FirstOf(__m512i pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
-inline __m512 SecondOf(__m512i pairs) {
-  return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
-}
-
-// Of a row tile of R rows: totals [R][even and odd weight rows][16].
-template <int R>
-[[gnu::noinline]] void AddFewRows(const std::byte* x, const std::byte* weights, int64_t k, float* totals) {
-  for (int64_t first = 0; first < k; first += kQuantBlock, x += kPlanes * R * kLine, weights += kQuantBlock * kLine) {
-    __m512 sum[2][kPlanes * R][2];  // of first or second of pairs, by plane and row, even and odd weight rows
-#pragma GCC unroll 4
-    for (int j = 0; j < kPlanes * R; ++j) sum[0][j][0] = sum[0][j][1] = sum[1][j][0] = sum[1][j][1] = _mm512_set1_ps(0);
-    const int64_t left = std::min<int64_t>(k - first, kQuantBlock);
-    for (int64_t i = 0; i < left; i += 2) {
-      const std::byte* const row = weights + kLine * i;
-      __builtin_prefetch(row + kPrefetchBytes);
-      __builtin_prefetch(row + kPrefetchBytes + kLine);
-      const __m512i w[2] = {Load(row), i + 1 < left ? Load(row + kLine) : _mm512_setzero_si512()};
-#pragma GCC unroll 4
-      for (int j = 0; j < kPlanes * R; ++j) {
-        int32_t both;
-        std::memcpy(&both, x + j * kLine + 2 * i, sizeof(both));
-        const __m512i pair = _mm512_set1_epi32(both);
-#pragma GCC unroll 2
-        for (int second = 0; second < 2; ++second) {
-          const __m512 factor = second ? SecondOf(pair) : FirstOf(pair);
-          __m512(&to)[2] = sum[second][j];
-          to[0] = _mm512_fmadd_ps(FirstOf(w[second]), factor, to[0]);
-          to[1] = _mm512_fmadd_ps(SecondOf(w[second]), factor, to[1]);
-        }
-      }
-    }
-#pragma GCC unroll 8
-    for (int j = 0; j < kPlanes * R * 2; ++j) {
-      float* const total = totals + 16 * (j / 2 % R * 2 + j % 2);
-      const __m512 both = _mm512_add_ps(sum[0][j / 2][j % 2], sum[1][j / 2][j % 2]);
-      _mm512_store_ps(total, _mm512_add_ps(_mm512_load_ps(total), both));
-    }
-  }
-}
-
-void FewRows(const std::byte* weights, const std::byte* x, int64_t k, int64_t rows, float* sums) {
-  alignas(kLine) float totals[kFewRows * kTileRows] = {};
-  const NoSubnormals mode;
-  const auto add = rows == 1 ? AddFewRows<1> : AddFewRows<2>;
-  add(x, weights, k, totals);
-  for (int64_t i = 0; i < rows * kTileRows; ++i) sums[i] = totals[i / 32 * 32 + i % 2 * 16 + i % 32 / 2];
-}
-
 void TilesOfBf16(const std::byte* weights, const RowTiles& x, int64_t k, float* sums) {
-  if (x.rows <= kFewRows) return FewRows(weights, x.first, k, x.rows, sums);
   const int64_t blocks = (k + kQuantBlock - 1) / kQuantBlock;
   const auto pair_at = [&](int64_t i) {
     const int64_t second = std::min(i + 1, x.count() - 1);
@@ -243,8 +176,9 @@ void TilesOfBf16(const std::byte* weights, const RowTiles& x, int64_t k, float* 
   const TileShapes whole = ShapesOf(pair_at(0));
   Tiles tiles(whole);
   const bool one_pair = x.count() <= 2;  // whose sums stay in their registers
-  for (int64_t first = 0; first < blocks; first += kBlocks) {
-    const int64_t last = std::min(blocks, first + kBlocks);
+  const int64_t step = one_pair ? kBlocksOfFew : kBlocks;
+  for (int64_t first = 0; first < blocks; first += step) {
+    const int64_t last = std::min(blocks, first + step);
     for (int64_t b = first; b < last; ++b) Unpack(weights, b, k, unpacked + (b - first) * kUnpackedBytes);
     for (int64_t i = 0; i < x.count(); i += 2) {
       const RowPair pair = pair_at(i);

@@ -237,7 +237,7 @@ void RunMatmul(std::span<const MatmulArgs> jobs, ThreadPool& pool, const MatmulL
                               : x.bf16      ? Bf16Bytes(x.k)
                                             : x.blocks() * kOnePlaneBytes;
     const int64_t tile_bytes = x.tile_rows * std::max<int64_t>(row_bytes, 1);
-    const int64_t step = std::clamp<int64_t>(leaves.row_bytes / tile_bytes, 2, kMaxRows / x.tile_rows);
+    const int64_t step = std::clamp<int64_t>(leaves.row_bytes / tile_bytes, 2, kMaxRows / x.tile_rows) / 2 * 2;
     for (int64_t row_tile = 0; row_tile < x.tiles(); row_tile += step) {
       for (const MatmulTarget& target : x.args->targets) {
         const int64_t tiles = TilesOf(target).tiles();

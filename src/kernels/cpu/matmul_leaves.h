@@ -12,7 +12,8 @@
 // with a scale for every 16 (NVFP4) a block is two halves, and the finished sum is multiplied by the matrix's factor.
 // float(i) is exact for 4-bit weights (|i| <= 15 * 32258 * 32 < 2^24) and is rounded once, to nearest, for 8-bit ones
 // (|i| <= 128 * 32258 * 32 < 2^27).
-// Table amx, bf16 weights: x in two bf16 planes, x rounded and what is left of it, rounded. For each 32-block of K in
+// Table amx, bf16 weights: x as the sum of three bf16 planes, each what is left of it, rounded: exact but for
+// what is below 2^-133. For each 32-block of K in
 // order, for each plane, over pairs (k, k + 1) of the block in order:
 //   even = fma(w[k], x[k], even), odd = fma(w[k + 1], x[k + 1], odd), both from zero;   out = out + (even + odd)
 // where subnormal numbers are zero (TDPBF16PS, Intel SDM volume 2).
@@ -133,14 +134,15 @@ struct FloatLeaves {
                int rows, float* sums);
 };
 
+inline constexpr int kBf16Planes = 3;
 struct Bf16Leaves {
-  // Row `row` of a tile of `rows` <= 16 rows: bf16 [blocks of K][2 planes][rows][32], zeros past the end of K.
+  // Row `row` of a tile of `rows` <= 16 rows: bf16 [blocks of K][kBf16Planes][rows][32], zeros past the end of K.
   void (*round_row)(const float* x, int64_t k, int row, int rows, std::byte* tile);
   // sums[rows][kTileRows] = products over all of K with a tile of kBF16.
   void (*tiles)(const std::byte* weights, const RowTiles& x, int64_t k, float* sums);
 };
 constexpr int64_t Bf16Bytes(int64_t k) {  // of a row
-  return (k + kQuantBlock - 1) / kQuantBlock * 2 * 2 * kQuantBlock;
+  return (k + kQuantBlock - 1) / kQuantBlock * kBf16Planes * 2 * kQuantBlock;
 }
 
 }  // namespace gannet
