@@ -39,8 +39,8 @@ std::unique_ptr<PackedMatrix> PackTransposed(const Weight& weight) {
 }
 template <const Int8Leaves* kInt8, const FloatLeaves* kFloat, const Bf16Leaves* kBf16>
 void Matmul(std::span<const MatmulArgs> jobs, ThreadPool& pool) {
-  constexpr bool kAmx = kBf16 != nullptr;  // whose machines have 2 MB of L2
-  RunMatmul(jobs, pool, {*kInt8, *kFloat, kBf16, kAmx ? kRowTileOfAmx : kRowTile, kAmx ? 1 << 20 : 384 << 10});
+  const bool amx = kBf16 != nullptr;  // whose machines have 2 MB of L2
+  RunMatmul(jobs, pool, {*kInt8, *kFloat, kBf16, amx ? kRowTileOfAmx : kRowTile, amx ? 1 << 20 : 384 << 10});
 }
 template <const AttentionLeaves* kLeaves>
 void Attention(const AttentionArgs& args, ThreadPool& pool) {
