@@ -21,9 +21,10 @@ namespace gannet {
 // Those of table amx lie in sixteens, [PaddedKeyDim / 4][16 queries][4], then the scales of each, where KeysInPlace.
 inline int64_t Int8QueryBytes(const KvLayout& layout) { return (2 * PaddedKeyDim(layout) + 16 + 63) / 64 * 64; }
 constexpr int64_t kQueriesTogether = 16;
-// Parts of whole registers of AMX, which multiplies keys as they lie in the cache.
+// Parts of whole registers of AMX, which multiplies keys as they lie in the cache, for the many heads of a latent. A
+// few heads to a key are faster with VNNI.
 inline bool KeysInPlace(const KvLayout& layout) {
-  return PaddedValueDim(layout) % 64 == 0 && PaddedKeyDim(layout) % 64 == 0;
+  return layout.latent && PaddedValueDim(layout) % 64 == 0 && PaddedKeyDim(layout) % 64 == 0;
 }
 // A block's keys, part by part [kBlockTokens / 16][dims / 4][16 tokens][4 dims], and its values
 // [dims / 16][kBlockTokens / 4][16 dims][4 tokens].
