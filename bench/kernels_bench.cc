@@ -35,16 +35,14 @@ struct Bench {
       weights.push_back(packed.back().get());
     }
     Print(fmt::format("{} {} x {} rows {}", packed[0]->kernel(), n, k, m), MeasureProducts(kernels, pool, weights, m),
-          weights[0]->operands() == Operands::kInt8   ? roof.int8_gops
-          : weights[0]->operands() == Operands::kBf16 ? roof.bf16_gflops
-                                                      : roof.fp32_gflops);
+          roof.peak_of(weights[0]->operands()));
   }
 
   void Attention(const KvLayout& layout, int64_t query_heads, int64_t rows, int64_t context) {
     Print(fmt::format("{} {}/{} heads of {} {} rows {} context {}", layout.latent ? "latent" : "attention", query_heads,
                       layout.kv_heads, layout.key_dim, NameOf(layout.type), rows, context),
           MeasureAttention(kernels, pool, layout, query_heads, rows, context),
-          layout.type == KvType::kInt8 ? roof.int8_gops : roof.fp32_gflops);
+          roof.peak_of(layout.type == KvType::kInt8 ? Operands::kInt8 : Operands::kFp32));
   }
 
   void Elementwise(int64_t rows) {

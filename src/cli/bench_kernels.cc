@@ -18,16 +18,6 @@ int64_t QueryHeadsOf(const LayerSpec& layer) {
   return std::visit(Of{}, layer.mixer);
 }
 
-struct Peak {
-  const char* name;
-  double gops;
-};
-Peak PeakOf(Operands operands, const MachineRoof& roof) {
-  if (operands == Operands::kInt8) return {"int8", roof.int8_gops};
-  if (operands == Operands::kBf16) return {"bf16", roof.bf16_gflops};
-  return {"fp32", roof.fp32_gflops};
-}
-
 }  // namespace
 
 std::vector<KernelRow> MeasureKernels(Model& model, const std::vector<int>& rows, const std::vector<int>& contexts) {
@@ -82,7 +72,7 @@ std::string TableOf(const std::vector<KernelRow>& kernels, const MachineRoof& ro
         row.kernel, row.size, row.count, row.rows, row.context ? fmt::format("{}", row.context) : "-",
         1e6 * row.speed.seconds, static_cast<double>(row.speed.bytes) / 1e6,
         static_cast<double>(row.speed.operations) / 1e9, row.speed.gb_s(), 100 * row.speed.gb_s() / roof.read_gb_s,
-        row.speed.gops(), 100 * row.speed.gops() / PeakOf(row.operands, roof).gops);
+        row.speed.gops(), 100 * row.speed.gops() / roof.peak_of(row.operands));
   }
   return out;
 }
@@ -102,9 +92,8 @@ Json JsonOf(const std::vector<KernelRow>& kernels, const MachineRoof& roof) {
     item.Set("gb_s", row.speed.gb_s());
     item.Set("share_of_read_roof", row.speed.gb_s() / roof.read_gb_s);
     item.Set("gops", row.speed.gops());
-    const Peak peak = PeakOf(row.operands, roof);
-    item.Set("peak", peak.name);
-    item.Set("share_of_peak", row.speed.gops() / peak.gops);
+    item.Set("peak", NameOf(row.operands));
+    item.Set("share_of_peak", row.speed.gops() / roof.peak_of(row.operands));
     out.Append(std::move(item));
   }
   return out;

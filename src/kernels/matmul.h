@@ -20,6 +20,9 @@
 namespace gannet {
 
 enum class Operands : uint8_t { kInt8, kBf16, kFp32 };
+constexpr const char* NameOf(Operands operands) {
+  return operands == Operands::kInt8 ? "int8" : operands == Operands::kBf16 ? "bf16" : "fp32";
+}
 
 // A weight made ready by one kernel table's `pack`; only that table's `matmul` reads it. A table that lays weights out
 // anew does so part by part, when a product first needs the part.

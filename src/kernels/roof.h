@@ -10,6 +10,9 @@ struct MachineRoof {
   double int8_gops = 0;    // 10^9 int8 multiplications and additions per second, by the table's dot product
   double bf16_gflops = 0;  // the same of bf16, added in fp32; zero where the table has no products of bf16
   double fp32_gflops = 0;  // 10^9 fp32 multiplications and additions per second, fused
+  double peak_of(Operands operands) const {
+    return operands == Operands::kInt8 ? int8_gops : operands == Operands::kBf16 ? bf16_gflops : fp32_gflops;
+  }
 };
 
 // Measures for a few tenths of a second with the instruction set of `kernels` (the machine's best one for

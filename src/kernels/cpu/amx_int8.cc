@@ -60,9 +60,10 @@ HWY_INLINE void StepBlock(const Half& half, int64_t b, int64_t count, int32_t (*
   half.Finish(b, flight[b % 2], total);
 }
 
-// Adds `count` blocks to the first `rows` of R rows of sums.
-template <int R, class Half>
-HWY_INLINE void AddBlocks(const Half& half, int64_t count, int rows, float* sums) {
+// Adds `count` blocks to `rows` rows of sums.
+template <class Half>
+void AddBlocks(const Half& half, int64_t count, int rows, float* sums) {
+  constexpr int R = kRowTileOfAmx;
   constexpr int kSets = Half::kSets;
   alignas(kLine) int32_t flight[2][Half::kPlanes * kSumsOfTile];
   __m512 total[R];
@@ -135,6 +136,8 @@ struct Fp4Half {
   }
 };
 
+constexpr bool HasMin(TileKind kind) { return kind == TileKind::kQ4Min || kind == TileKind::kQ8Min || IsK(kind); }
+
 struct BlockScales {
   __m512 scale;
   __m512 min;  // what is added, times scale * sum of x
@@ -153,11 +156,8 @@ inline BlockScales ScalesOf(TileKind kind, const std::byte* weights, int64_t b, 
     const __m512 min = _mm512_mul_ps(Halves16(header + 64), _mm512_cvtepi32_ps(Bytes16(block + 32 + 16 * half)));
     return {scale, _mm512_sub_ps(_mm512_setzero_ps(), min)};
   }
-  const bool has_min = kind == TileKind::kQ4Min || kind == TileKind::kQ8Min;
-  return {Halves16(block + 32 * half), has_min ? Halves16(block + 64 + 32 * half) : _mm512_setzero_ps()};
+  return {Halves16(block + 32 * half), HasMin(kind) ? Halves16(block + 64 + 32 * half) : _mm512_setzero_ps()};
 }
-
-constexpr bool HasMin(TileKind kind) { return kind == TileKind::kQ4Min || kind == TileKind::kQ8Min || IsK(kind); }
 
 template <bool kMin>
 struct TwoPlaneHalf {
@@ -204,11 +204,6 @@ struct TwoPlaneHalf {
     }
   }
 };
-
-template <class Half>
-void AddRows(const Half& half, int64_t count, float* sums) {
-  AddBlocks<16>(half, count, half.rows, sums);
-}
 
 // Nibbles of 16 rows as bytes by a table of sixteen, less `zero` of each row.
 inline void UnpackNibbles(const std::byte* quants, __m512i table, __m512i zero, std::byte* out) {
@@ -297,9 +292,9 @@ void AmxTilesFp4(TileKind kind, const std::byte* weights, const ScaleRange& scal
                        int64_t to, float* out) {
     const std::byte* const values = row_tile + kOnePlaneHeader;
     if (ProductsAreNormal(scales, *reinterpret_cast<const ScaleRange*>(row_tile))) {
-      AddRows(Fp4Half<true>{weights, unpacked, values, from, half, rows}, to - from, out);
+      AddBlocks(Fp4Half<true>{weights, unpacked, values, from, half, rows}, to - from, rows, out);
     } else {
-      AddRows(Fp4Half<false>{weights, unpacked, values, from, half, rows}, to - from, out);
+      AddBlocks(Fp4Half<false>{weights, unpacked, values, from, half, rows}, to - from, rows, out);
     }
   };
   const auto few = [&](const RowTiles& rest, float* out) {
@@ -314,9 +309,9 @@ void AmxTiles(TileKind kind, const std::byte* weights, const RowTiles& x, int64_
   const auto add = [&](const std::byte* row_tile, int rows, int half, const std::byte* unpacked, int64_t from,
                        int64_t to, float* out) {
     if (HasMin(kind)) {
-      AddRows(TwoPlaneHalf<true>{kind, weights, unpacked, row_tile, from, half, rows}, to - from, out);
+      AddBlocks(TwoPlaneHalf<true>{kind, weights, unpacked, row_tile, from, half, rows}, to - from, rows, out);
     } else {
-      AddRows(TwoPlaneHalf<false>{kind, weights, unpacked, row_tile, from, half, rows}, to - from, out);
+      AddBlocks(TwoPlaneHalf<false>{kind, weights, unpacked, row_tile, from, half, rows}, to - from, rows, out);
     }
   };
   const auto few = [&](const RowTiles& rest, float* out) { Vnni().tiles(kind, weights, rest, first, last, out); };

@@ -52,11 +52,7 @@ template <int kSum, int kA, int kB>
 inline void AddInt8Products() {
   asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSum), "i"(kA), "i"(kB));
 }
-// The same with kA signed and kB unsigned, and the other way round.
-template <int kSum, int kA, int kB>
-inline void AddSignedByUnsigned() {
-  asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSum), "i"(kA), "i"(kB));
-}
+// The same with unsigned bytes in kA.
 template <int kSum, int kA, int kB>
 inline void AddUnsignedBySigned() {
   asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSum), "i"(kA), "i"(kB));

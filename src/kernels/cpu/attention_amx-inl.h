@@ -65,35 +65,6 @@ HWY_INLINE void Turn(const int32_t* in, int64_t first, int64_t last, int32_t* ou
   }
 }
 
-// MakeValueTile for dims that are a multiple of 64.
-HWY_NOINLINE void MakeWideValueTile(const int8_t* rows, int64_t stride, int64_t dims, std::byte* tile) {
-  for (int64_t t = 0; t < kBlockTokens; t += 4) {
-    const int8_t* from = rows + t * stride;
-    for (int64_t d = 0; d < dims; d += 64) {
-      const __m512i a = _mm512_loadu_si512(from + d);
-      const __m512i b = _mm512_loadu_si512(from + stride + d);
-      const __m512i c = _mm512_loadu_si512(from + 2 * stride + d);
-      const __m512i e = _mm512_loadu_si512(from + 3 * stride + d);
-      const __m512i ab_low = _mm512_unpacklo_epi8(a, b);
-      const __m512i ab_high = _mm512_unpackhi_epi8(a, b);
-      const __m512i ce_low = _mm512_unpacklo_epi8(c, e);
-      const __m512i ce_high = _mm512_unpackhi_epi8(c, e);
-      // Quarter i of part[j] has dims 16 i + 4 j of all four tokens.
-      const __m512i part[4] = {_mm512_unpacklo_epi16(ab_low, ce_low), _mm512_unpackhi_epi16(ab_low, ce_low),
-                               _mm512_unpacklo_epi16(ab_high, ce_high), _mm512_unpackhi_epi16(ab_high, ce_high)};
-      const __m512i low01 = _mm512_shuffle_i32x4(part[0], part[1], 0x88);
-      const __m512i high01 = _mm512_shuffle_i32x4(part[0], part[1], 0xdd);
-      const __m512i low23 = _mm512_shuffle_i32x4(part[2], part[3], 0x88);
-      const __m512i high23 = _mm512_shuffle_i32x4(part[2], part[3], 0xdd);
-      std::byte* const to = tile + kBlockTokens * d + 16 * t;
-      _mm512_storeu_si512(to, _mm512_shuffle_i32x4(low01, low23, 0x88));
-      _mm512_storeu_si512(to + 16 * kBlockTokens, _mm512_shuffle_i32x4(high01, high23, 0x88));
-      _mm512_storeu_si512(to + 32 * kBlockTokens, _mm512_shuffle_i32x4(low01, low23, 0xdd));
-      _mm512_storeu_si512(to + 48 * kBlockTokens, _mm512_shuffle_i32x4(high01, high23, 0xdd));
-    }
-  }
-}
-
 // Registers, of 16 rows by 64 bytes each. Keys: sums of two sixteens of queries (0 and 2, 1 and 3) by two groups of 16
 // tokens, the tokens (4, 5), the queries (6, 7). Values: sums of two sixteens of lines (0 and 2, 1 and 3) of two groups
 // of 16 dims in turn, the lines' factors (4, 5), the dims (6, 7).

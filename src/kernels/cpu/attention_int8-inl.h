@@ -180,12 +180,6 @@ void MakeTiles(const KvLayout& layout, const std::byte* block, int64_t head, std
     MakeKeyTile(keys + part.place, PaddedKeyDim(layout), RoundUp16(part.dims), kKeyOffset,
                 tiles + kBlockTokens * part.place);
   }
-#ifdef GANNET_INT8_AMX
-  if (UsesTiles(layout)) {
-    return MakeWideValueTile(reinterpret_cast<const int8_t*>(block + ValueOffset(layout, head)), ValueStride(layout),
-                             PaddedValueDim(layout), tiles + kBlockTokens * PaddedKeyDim(layout));
-  }
-#endif
   MakeValueTile(reinterpret_cast<const int8_t*>(block + ValueOffset(layout, head)), ValueStride(layout),
                 PaddedValueDim(layout), tiles + kBlockTokens * PaddedKeyDim(layout));
 }

@@ -47,10 +47,6 @@ Operands OperandsOf(TileKind kind, bool bf16) {
   return IsInteger(kind) ? Operands::kInt8 : Operands::kFp32;
 }
 
-const char* NameOf(Operands operands) {
-  return operands == Operands::kInt8 ? "int8" : operands == Operands::kBf16 ? "bf16" : "fp32";
-}
-
 }  // namespace
 
 PackedTiles::PackedTiles(const Weight& weight, const TileChoice& choice, const char* table, bool bf16)
