@@ -205,19 +205,5 @@ TEST(Attention, EmptySpansGiveZeros) {
   }
 }
 
-TEST(StoreKv, EveryTableWritesTheSameBytes) {
-  ThreadPool pool(2);
-  for (const Heads& heads : kHeads) {
-    Case want;
-    Fill(want, heads, {{60, 40, 0}, {0, 3, 0}}, *FindKernels("reference"), pool);
-    for (const Kernels* kernels : FastTables()) {
-      Case got;
-      Fill(got, heads, {{60, 40, 0}, {0, 3, 0}}, *kernels, pool);
-      const size_t bytes = static_cast<size_t>(4 * want.pages.block_stride);
-      EXPECT_EQ(std::memcmp(got.pages.base, want.pages.base, bytes), 0) << kernels->name;
-    }
-  }
-}
-
 }  // namespace
 }  // namespace gannet

@@ -29,7 +29,6 @@ constexpr int kLeastRows = 13;       // fewer are faster with VNNI
 constexpr int64_t kLine = 64;        // of 16 weight rows by four k
 constexpr int64_t kHalfBytes = 512;  // 16 weight rows of a block as int8, [8 groups][16 rows][4 k]
 constexpr int64_t kBlocks = 16;      // unpacked at a time, 16 KB
-constexpr int64_t kPrefetchBytes = 2048;
 constexpr int64_t kSumsOfTile = 16 * 16;
 
 inline __m512i LoadLine(const void* from) { return _mm512_loadu_si512(from); }
@@ -55,6 +54,7 @@ TileShapes ShapesOf(int rows) {
 template <bool kInside, int kSet, int R, class Half>
 HWY_INLINE void StepBlock(const Half& half, int64_t b, int64_t count, int32_t (*flight)[Half::kPlanes * kSumsOfTile],
                           __m512 (&total)[R]) {
+  if (half.ahead) half.FetchAhead(b);
   if (kInside || b + 1 < count) half.template Save<(kSet + 1) % Half::kSets>(flight[(b + 1) % 2]);
   if (kInside || b + Half::kSets < count) half.template Multiply<kSet>(b + Half::kSets);
   half.Finish(b, flight[b % 2], total);
@@ -103,7 +103,13 @@ struct Fp4Half {
   int64_t first;
   int half;
   int rows;
+  const std::byte* ahead;  // of the blocks unpacked next, or null where they were fetched already
+  int64_t ahead_bytes;     // of a half of one
 
+  void FetchAhead(int64_t b) const {
+    const std::byte* from = ahead + 2 * b * ahead_bytes;
+    for (int64_t i = 0; i < ahead_bytes; i += kLine) __builtin_prefetch(from + i);
+  }
   const std::byte* values(int64_t b) const { return x + (first + b) * rows * kOnePlaneBytes; }
   template <int kSet>
   HWY_INLINE void Multiply(int64_t b) const {
@@ -170,7 +176,13 @@ struct TwoPlaneHalf {
   int64_t first;
   int half;
   int rows;
+  const std::byte* ahead;  // of the blocks unpacked next, or null where they were fetched already
+  int64_t ahead_bytes;     // of a half of one
 
+  void FetchAhead(int64_t b) const {
+    const std::byte* from = ahead + 2 * b * ahead_bytes;
+    for (int64_t i = 0; i < ahead_bytes; i += kLine) __builtin_prefetch(from + i);
+  }
   const std::byte* values(int64_t b) const { return x + (first + b) * rows * kQuantizedBytes; }
   template <int kSet>
   HWY_INLINE void Multiply(int64_t b) const {
@@ -211,7 +223,6 @@ inline void UnpackNibbles(const std::byte* quants, __m512i table, __m512i zero, 
 #pragma GCC unroll 4
   for (int g = 0; g < 4; ++g) {
     const __m512i bytes = LoadLine(quants + kLine * g);
-    __builtin_prefetch(quants + kLine * g + kPrefetchBytes);
     const __m512i low = _mm512_shuffle_epi8(table, _mm512_and_si512(bytes, nibble));
     const __m512i high = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble));
     _mm512_store_si512(out + kLine * g, _mm512_sub_epi8(low, zero));
@@ -240,7 +251,6 @@ void UnpackTwoPlanes(TileKind kind, const std::byte* weights, int64_t first, int
       const std::byte* const quants = block + ScaleBytes(kind) + half * HalfQuantBytes(kind);
       if (HasBytes(kind)) {
         for (int g = 0; g < 8; ++g) {
-          __builtin_prefetch(quants + kLine * g + kPrefetchBytes);
           _mm512_store_si512(out + kLine * g, _mm512_xor_si512(LoadLine(quants + kLine * g), sign));
         }
         continue;
@@ -271,7 +281,7 @@ void RunTiles(const RowTiles& x, int64_t first, int64_t last, float* sums, Unpac
         if (rows != shaped) tiles.Shape(ShapesOf(shaped = rows));
         for (int half = 0; half < 2; ++half) {
           float* const sums_of_half = sums + i * x.tile_rows * kTileRows + 16 * half;
-          add(x.at(i), rows, half, unpacked + half * kHalfBytes, from, to, sums_of_half);
+          add(x.at(i), rows, half, unpacked + half * kHalfBytes, from, to, i == 0, sums_of_half);
         }
       }
     }
@@ -289,12 +299,14 @@ void AmxTilesFp4(TileKind kind, const std::byte* weights, const ScaleRange& scal
   if (kind == TileKind::kNvFp4) return Vnni().tiles_fp4(kind, weights, scales, x, first, last, sums);
   const auto unpack = [&](int64_t from, int64_t to, std::byte* out) { UnpackFp4(weights, from, to, out); };
   const auto add = [&](const std::byte* row_tile, int rows, int half, const std::byte* unpacked, int64_t from,
-                       int64_t to, float* out) {
+                       int64_t to, bool fetch, float* out) {
+    constexpr int64_t kBytes = kFp4PairBytes / 4;  // of a half of a block
+    const std::byte* const ahead = fetch ? weights + to / 2 * kFp4PairBytes + half * kBytes : nullptr;
     const std::byte* const values = row_tile + kOnePlaneHeader;
     if (ProductsAreNormal(scales, *reinterpret_cast<const ScaleRange*>(row_tile))) {
-      AddBlocks(Fp4Half<true>{weights, unpacked, values, from, half, rows}, to - from, rows, out);
+      AddBlocks(Fp4Half<true>{weights, unpacked, values, from, half, rows, ahead, kBytes}, to - from, rows, out);
     } else {
-      AddBlocks(Fp4Half<false>{weights, unpacked, values, from, half, rows}, to - from, rows, out);
+      AddBlocks(Fp4Half<false>{weights, unpacked, values, from, half, rows, ahead, kBytes}, to - from, rows, out);
     }
   };
   const auto few = [&](const RowTiles& rest, float* out) {
@@ -307,11 +319,15 @@ void AmxTiles(TileKind kind, const std::byte* weights, const RowTiles& x, int64_
   if (kind == TileKind::kQ6K) return Vnni().tiles(kind, weights, x, first, last, sums);  // two sums to a block
   const auto unpack = [&](int64_t from, int64_t to, std::byte* out) { UnpackTwoPlanes(kind, weights, from, to, out); };
   const auto add = [&](const std::byte* row_tile, int rows, int half, const std::byte* unpacked, int64_t from,
-                       int64_t to, float* out) {
+                       int64_t to, bool fetch, float* out) {
+    const int64_t bytes = BlockBytes(kind) / 2;  // of a half of a block
+    const std::byte* const ahead = fetch ? weights + BlockOffset(kind, to) + half * bytes : nullptr;
     if (HasMin(kind)) {
-      AddBlocks(TwoPlaneHalf<true>{kind, weights, unpacked, row_tile, from, half, rows}, to - from, rows, out);
+      AddBlocks(TwoPlaneHalf<true>{kind, weights, unpacked, row_tile, from, half, rows, ahead, bytes}, to - from, rows,
+                out);
     } else {
-      AddBlocks(TwoPlaneHalf<false>{kind, weights, unpacked, row_tile, from, half, rows}, to - from, rows, out);
+      AddBlocks(TwoPlaneHalf<false>{kind, weights, unpacked, row_tile, from, half, rows, ahead, bytes}, to - from, rows,
+                out);
     }
   };
   const auto few = [&](const RowTiles& rest, float* out) { Vnni().tiles(kind, weights, rest, first, last, out); };

@@ -197,6 +197,12 @@ void RunPart(const Part& part, const Rows& x, int64_t row_tile, int64_t row_tile
   const int64_t rows = std::min(row_tiles * x.tile_rows, x.m - row);
   alignas(64) float sums[kMaxRows * kTileRows];
   for (int64_t tile = part.first; tile < part.first + part.count; ++tile) {
+    const int64_t column = tile * kTileRows;
+    for (int64_t r = 0; r < rows; ++r) {  // on their way while the products are summed
+      const float* out = part.target->out + (row + r) * part.target->out_stride + column;
+      __builtin_prefetch(out, 1);
+      __builtin_prefetch(out + kTileRows / 2, 1);
+    }
     const std::byte* data = weight.plain() ? nullptr : weight.tile(tile);
     if (weight.plain()) {
       float* dequantized = plain_memory.Floats(x.k * (kTileRows + 1));
@@ -209,7 +215,6 @@ void RunPart(const Part& part, const Rows& x, int64_t row_tile, int64_t row_tile
     } else {
       AddProducts(weight, tile, data, x, row_tile, rows, leaves, sums);
     }
-    const int64_t column = tile * kTileRows;
     Finish(*part.target, sums, weight.row_scales(tile), row, rows, column,
            std::min<int64_t>(kTileRows, weight.rows() - column));
   }

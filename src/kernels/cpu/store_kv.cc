@@ -1,4 +1,5 @@
 // Rows of keys and values into cache blocks.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -37,25 +38,59 @@ HWY_INLINE void Narrow(const float* from, hwy::float16_t* to) {
   GANNET_EACH_PART hn::StoreU(hn::DemoteTo(half, v.part[i]), half, to + i * kLanes);
 }
 
-// `count` elements of a row, `stride` apart in the cache.
 template <typename T>
-HWY_INLINE void StoreRow(const float* from, int64_t count, T* to, int64_t stride) {
+HWY_INLINE void StoreRow(const float* from, int64_t count, T* to) {
+  const int64_t whole = count / 16 * 16;
+  for (int64_t i = 0; i < whole; i += 16) Narrow(from + i, to + i);
+  if (whole == count) return;
+  float padded[16] = {};
   T narrow[16];
-  for (int64_t i = 0; i < count; i += 16) {
-    const int64_t some = count - i < 16 ? count - i : 16;
-    if (some == 16) {
-      Narrow(from + i, narrow);
-    } else {
-      float padded[16] = {};
-      std::memcpy(padded, from + i, static_cast<size_t>(some) * sizeof(float));
-      Narrow(padded, narrow);
-    }
-    for (int64_t j = 0; j < some; ++j) std::memcpy(to + (i + j) * stride, narrow + j, sizeof(T));
+  std::memcpy(padded, from + whole, static_cast<size_t>(count - whole) * sizeof(float));
+  Narrow(padded, narrow);
+  std::memcpy(static_cast<void*>(to + whole), narrow, static_cast<size_t>(count - whole) * sizeof(T));
+}
+
+// Dims [first, count) of a key, kBlockTokens apart in the cache.
+template <typename T>
+HWY_INLINE void StoreKey(const float* from, int64_t first, int64_t count, T* to) {
+  T narrow[16];
+  for (int64_t i = first; i < count; i += 16) {
+    const int64_t some = std::min<int64_t>(16, count - i);
+    StoreRow(from + i, some, narrow);
+    for (int64_t j = 0; j < some; ++j) to[(i + j) * kBlockTokens] = narrow[j];
   }
 }
 
+// The same of 16 tokens whose keys are `stride` floats apart: whole cache lines of fp32.
 template <typename T>
-void StoreSlot(const KvStoreArgs& args, int64_t row) {
+HWY_INLINE void StoreSixteenKeys(const float* from, int64_t stride, int64_t count, T* to) {
+  const hn::FixedTag<float, 4> four;
+  const int64_t whole = count / 4 * 4;
+  for (int64_t d = 0; d < whole; d += 4) {
+    alignas(64) float turned[4][16];
+    for (int t = 0; t < 16; t += 4) {
+      const float* at = from + t * stride + d;
+      const auto a = hn::LoadU(four, at);
+      const auto b = hn::LoadU(four, at + stride);
+      const auto c = hn::LoadU(four, at + 2 * stride);
+      const auto e = hn::LoadU(four, at + 3 * stride);
+      const auto low_ab = hn::InterleaveLower(four, a, b);
+      const auto low_ce = hn::InterleaveLower(four, c, e);
+      const auto high_ab = hn::InterleaveUpper(four, a, b);
+      const auto high_ce = hn::InterleaveUpper(four, c, e);
+      hn::StoreU(hn::ConcatLowerLower(four, low_ce, low_ab), four, turned[0] + t);
+      hn::StoreU(hn::ConcatUpperUpper(four, low_ce, low_ab), four, turned[1] + t);
+      hn::StoreU(hn::ConcatLowerLower(four, high_ce, high_ab), four, turned[2] + t);
+      hn::StoreU(hn::ConcatUpperUpper(four, high_ce, high_ab), four, turned[3] + t);
+    }
+    for (int i = 0; i < 4; ++i) Narrow(turned[i], to + (d + i) * kBlockTokens);
+  }
+  for (int t = 0; t < 16; ++t) StoreKey(from + t * stride, whole, count, to + t);
+}
+
+// Rows [row, row + rows), of one token each; more than one are sixteen, in slots that follow one another in a block.
+template <typename T>
+void StoreSlots(const KvStoreArgs& args, int64_t row, int64_t rows) {
   const KvLayout& layout = args.pages.layout;
   const int64_t slot = args.slots[static_cast<size_t>(row)];
   std::byte* block = args.pages.block(slot / kBlockTokens);
@@ -63,18 +98,36 @@ void StoreSlot(const KvStoreArgs& args, int64_t row) {
   const float* keys = args.keys + row * args.key_stride;
   if (layout.latent) {
     T* to = reinterpret_cast<T*>(block) + token * PaddedKeyDim(layout);
-    StoreRow(keys, layout.key_dim, to, 1);
-    std::memset(static_cast<void*>(to + layout.key_dim), 0,
-                static_cast<size_t>(PaddedKeyDim(layout) - layout.key_dim) * sizeof(T));
+    for (int64_t t = 0; t < rows; ++t, keys += args.key_stride, to += PaddedKeyDim(layout)) {
+      StoreRow(keys, layout.key_dim, to);
+      std::memset(static_cast<void*>(to + layout.key_dim), 0,
+                  static_cast<size_t>(PaddedKeyDim(layout) - layout.key_dim) * sizeof(T));
+    }
     return;
   }
-  const float* values = args.values + row * args.value_stride;
-  for (int64_t head = 0; head < layout.kv_heads; ++head) {
+  for (int64_t head = 0; head < layout.kv_heads; ++head, keys += layout.key_dim) {
     T* key = reinterpret_cast<T*>(block + KeyOffset(layout, head)) + token;
+    if (rows == 1) {
+      StoreKey(keys, 0, layout.key_dim, key);
+    } else {
+      StoreSixteenKeys(keys, args.key_stride, layout.key_dim, key);
+    }
+    const float* values = args.values + row * args.value_stride + head * layout.value_dim;
     T* value = reinterpret_cast<T*>(block + ValueOffset(layout, head)) + token * PaddedValueDim(layout);
-    StoreRow(keys + head * layout.key_dim, layout.key_dim, key, kBlockTokens);
-    StoreRow(values + head * layout.value_dim, layout.value_dim, value, 1);
+    for (int64_t t = 0; t < rows; ++t) {
+      StoreRow(values + t * args.value_stride, layout.value_dim, value + t * PaddedValueDim(layout));
+    }
   }
+}
+
+// How many rows from `row`, of those before `end`, StoreSlots takes at once.
+int64_t RowsTogether(const KvStoreArgs& args, int64_t row, int64_t end) {
+  const int64_t slot = args.slots[static_cast<size_t>(row)];
+  if (end - row < 16 || slot % 16 != 0) return 1;
+  for (int64_t t = 1; t < 16; ++t) {
+    if (args.slots[static_cast<size_t>(row + t)] != slot + t) return 1;
+  }
+  return 16;
 }
 
 void StoreInt8Slot(const KvStoreArgs& args, int64_t row) {
@@ -105,17 +158,19 @@ void StoreKv(const KvStoreArgs& args, ThreadPool& pool) {
   // Whole cache lines of tokens to a task, so that threads seldom share one.
   constexpr int64_t kRowsPerTask = 32;
   pool.ParallelFor((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int) HWY_ATTR {
-    for (int64_t row = task * kRowsPerTask; row < rows && row < (task + 1) * kRowsPerTask; ++row) {
+    const int64_t end = std::min(rows, (task + 1) * kRowsPerTask);
+    for (int64_t row = task * kRowsPerTask, count = 1; row < end; row += count) {
+      count = RowsTogether(args, row, end);
       if (type == KvType::kF32) {
-        StoreSlot<float>(args, row);
+        StoreSlots<float>(args, row, count);
       } else if (type == KvType::kF16) {
-        StoreSlot<hwy::float16_t>(args, row);
+        StoreSlots<hwy::float16_t>(args, row, count);
       } else if (type == KvType::kFp8) {
-        StoreSlot<KvE4M3>(args, row);
+        StoreSlots<KvE4M3>(args, row, count);
       } else if (type == KvType::kInt8) {
-        StoreInt8Slot(args, row);
+        for (int64_t t = 0; t < count; ++t) StoreInt8Slot(args, row + t);
       } else {
-        StoreSlot<hwy::bfloat16_t>(args, row);
+        StoreSlots<hwy::bfloat16_t>(args, row, count);
       }
     }
   });
