@@ -156,6 +156,22 @@ TEST(Attention, RowsDoNotDependOnTheCall) {
   }
 }
 
+// So many pieces that a task takes several of them.
+TEST(Attention, LongContextsDoNotDependOnThreads) {
+  ThreadPool one(1);
+  ThreadPool two(2);
+  ThreadPool three(3, false);
+  for (const Heads& heads : kHeads) {
+    Case c;
+    Fill(c, heads, {{9000, 1, 0}}, *FindKernels("auto"), two);
+    for (const Kernels* kernels : FastTables()) {
+      const std::vector<float> want = Attend(*kernels, c, one);
+      EXPECT_TRUE(SameBits(Attend(*kernels, c, two), want)) << kernels->name << " " << NameOf(heads.type);
+      EXPECT_TRUE(SameBits(Attend(*kernels, c, three), want)) << kernels->name << " " << NameOf(heads.type);
+    }
+  }
+}
+
 TEST(Attention, FastTablesAgreeToTheBit) {
   ThreadPool pool(2);
   for (const Heads& heads : kHeads) {

@@ -48,13 +48,23 @@ TileShapes ShapesOf(int rows) {
   return shapes;
 }
 
+// A half of each of the blocks that are unpacked next, to be fetched meanwhile; null where they were already.
+struct Ahead {
+  const std::byte* blocks;
+  int64_t half_bytes;
+  void Fetch(int64_t b) const {
+    if (!blocks) return;
+    for (int64_t i = 0; i < half_bytes; i += kLine) __builtin_prefetch(blocks + 2 * b * half_bytes + i);
+  }
+};
+
 // A Half are 16 rows of a weight tile with one row tile. A block's sums are multiplied into one of kSets sets of
 // registers, saved to memory when they are done, and added to the total from there. Neither step may follow the one
 // before at once: the processor would wait for it.
 template <bool kInside, int kSet, int R, class Half>
 HWY_INLINE void StepBlock(const Half& half, int64_t b, int64_t count, int32_t (*flight)[Half::kPlanes * kSumsOfTile],
                           __m512 (&total)[R]) {
-  if (half.ahead) half.FetchAhead(b);
+  half.ahead.Fetch(b);
   if (kInside || b + 1 < count) half.template Save<(kSet + 1) % Half::kSets>(flight[(b + 1) % 2]);
   if (kInside || b + Half::kSets < count) half.template Multiply<kSet>(b + Half::kSets);
   half.Finish(b, flight[b % 2], total);
@@ -103,13 +113,8 @@ struct Fp4Half {
   int64_t first;
   int half;
   int rows;
-  const std::byte* ahead;  // of the blocks unpacked next, or null where they were fetched already
-  int64_t ahead_bytes;     // of a half of one
+  Ahead ahead;
 
-  void FetchAhead(int64_t b) const {
-    const std::byte* from = ahead + 2 * b * ahead_bytes;
-    for (int64_t i = 0; i < ahead_bytes; i += kLine) __builtin_prefetch(from + i);
-  }
   const std::byte* values(int64_t b) const { return x + (first + b) * rows * kOnePlaneBytes; }
   template <int kSet>
   HWY_INLINE void Multiply(int64_t b) const {
@@ -176,13 +181,8 @@ struct TwoPlaneHalf {
   int64_t first;
   int half;
   int rows;
-  const std::byte* ahead;  // of the blocks unpacked next, or null where they were fetched already
-  int64_t ahead_bytes;     // of a half of one
+  Ahead ahead;
 
-  void FetchAhead(int64_t b) const {
-    const std::byte* from = ahead + 2 * b * ahead_bytes;
-    for (int64_t i = 0; i < ahead_bytes; i += kLine) __builtin_prefetch(from + i);
-  }
   const std::byte* values(int64_t b) const { return x + (first + b) * rows * kQuantizedBytes; }
   template <int kSet>
   HWY_INLINE void Multiply(int64_t b) const {
@@ -304,9 +304,9 @@ void AmxTilesFp4(TileKind kind, const std::byte* weights, const ScaleRange& scal
     const std::byte* const ahead = fetch ? weights + to / 2 * kFp4PairBytes + half * kBytes : nullptr;
     const std::byte* const values = row_tile + kOnePlaneHeader;
     if (ProductsAreNormal(scales, *reinterpret_cast<const ScaleRange*>(row_tile))) {
-      AddBlocks(Fp4Half<true>{weights, unpacked, values, from, half, rows, ahead, kBytes}, to - from, rows, out);
+      AddBlocks(Fp4Half<true>{weights, unpacked, values, from, half, rows, {ahead, kBytes}}, to - from, rows, out);
     } else {
-      AddBlocks(Fp4Half<false>{weights, unpacked, values, from, half, rows, ahead, kBytes}, to - from, rows, out);
+      AddBlocks(Fp4Half<false>{weights, unpacked, values, from, half, rows, {ahead, kBytes}}, to - from, rows, out);
     }
   };
   const auto few = [&](const RowTiles& rest, float* out) {
@@ -323,11 +323,11 @@ void AmxTiles(TileKind kind, const std::byte* weights, const RowTiles& x, int64_
     const int64_t bytes = BlockBytes(kind) / 2;  // of a half of a block
     const std::byte* const ahead = fetch ? weights + BlockOffset(kind, to) + half * bytes : nullptr;
     if (HasMin(kind)) {
-      AddBlocks(TwoPlaneHalf<true>{kind, weights, unpacked, row_tile, from, half, rows, ahead, bytes}, to - from, rows,
-                out);
+      AddBlocks(TwoPlaneHalf<true>{kind, weights, unpacked, row_tile, from, half, rows, {ahead, bytes}}, to - from,
+                rows, out);
     } else {
-      AddBlocks(TwoPlaneHalf<false>{kind, weights, unpacked, row_tile, from, half, rows, ahead, bytes}, to - from, rows,
-                out);
+      AddBlocks(TwoPlaneHalf<false>{kind, weights, unpacked, row_tile, from, half, rows, {ahead, bytes}}, to - from,
+                rows, out);
     }
   };
   const auto few = [&](const RowTiles& rest, float* out) { Vnni().tiles(kind, weights, rest, first, last, out); };

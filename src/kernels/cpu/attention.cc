@@ -173,6 +173,7 @@ void RunPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
     end = std::max<int64_t>(end, span.end);
   }
   begin = std::max(begin, piece * kPieceTokens);
+  const int64_t end_of_task = std::min(end, task.end_piece() * kPieceTokens);
   end = std::min(end, (piece + 1) * kPieceTokens);
   const auto block = [&](int64_t index) { return pages.block(task.sequence->blocks[static_cast<size_t>(index)]); };
   for (int64_t index = begin / kBlockTokens; index * kBlockTokens < end; ++index) {
@@ -189,7 +190,7 @@ void RunPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
       if (seen[0].begin < seen[0].end) {
         if (!open) {
           steps.Open(block(index), task.kv_head);
-          if ((index + 1) * kBlockTokens < end) steps.Expect(block(index + 1), task.kv_head);
+          if ((index + 1) * kBlockTokens < end_of_task) steps.Expect(block(index + 1), task.kv_head);
         }
         open = true;
         steps.Step(line, run, seen, states + line * state_floats);
@@ -214,7 +215,12 @@ void RunOf(const AttentionArgs& args, const AttentionTask& task, const StepsAt& 
   for (int64_t line = 0; line < task.lines; ++line) {
     steps.SetQuery(line, args.q + lines.row(line) * args.q_stride + lines.head(line) * layout.key_dim, args.scale);
   }
-  if (task.states) return RunPiece(lines, steps, task.first_piece, task.states);
+  if (task.states) {
+    for (int64_t piece = 0; piece < task.pieces; ++piece) {
+      RunPiece(lines, steps, task.first_piece + piece, task.states + piece * task.state_lines * state_floats);
+    }
+    return;
+  }
   for (int64_t line = 0; line < task.lines; ++line) {
     float* state = total + line * state_floats;
     if (args.carry) {
@@ -263,7 +269,7 @@ void Merge(const AttentionArgs& args, const AttentionTask& task) {
   for (int64_t line = 0; line < task.lines; ++line) {
     float* state = task.states + line * state_floats;
     for (int64_t piece = 1; piece < task.pieces; ++piece) {
-      MergeState(state_floats, state, state + piece * task.lines * state_floats);
+      MergeState(state_floats, state, state + piece * task.state_lines * state_floats);
     }
     WriteOutput(args, lines, line, state);
   }

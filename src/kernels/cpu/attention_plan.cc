@@ -28,6 +28,20 @@ Pieces PiecesSeen(const AttentionArgs& args, const AttentionSequence& sequence) 
   return {seen.begin / kPieceTokens, (seen.end - 1) / kPieceTokens - seen.begin / kPieceTokens + 1};
 }
 
+// The merge of a task's states, its lines in `parts`.
+void AddMerges(const AttentionTask& task, int64_t parts, int64_t state, std::vector<AttentionTask>& merges) {
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t first = part * task.lines / parts;
+    const int64_t lines = (part + 1) * task.lines / parts - first;
+    if (lines == 0) continue;
+    AttentionTask merge = task;
+    merge.first_line += first;
+    merge.lines = lines;
+    merge.states += first * state;
+    merges.push_back(merge);
+  }
+}
+
 }  // namespace
 
 void RunAttention(const AttentionArgs& args, ThreadPool& pool, const AttentionLeaves& leaves) {
@@ -78,12 +92,12 @@ void RunAttention(const AttentionArgs& args, ThreadPool& pool, const AttentionLe
     for (int64_t kv_head = 0; kv_head < layout.kv_heads; ++kv_head) {
       for (int64_t first = 0; first < all; first += per_task) {
         tasks.push_back(
-            {&sequence, kv_head, first, std::min(per_task, all - first), pieces.first, pieces.count, nullptr});
+            {&sequence, kv_head, first, std::min(per_task, all - first), pieces.first, pieces.count, nullptr, 0});
       }
     }
   }
 
-  // Too few tasks for the threads: one task per piece, and a merge.
+  // Too few tasks for the threads: some of the pieces to a task, and a merge.
   if (static_cast<int64_t>(tasks.size()) < wanted && pool.size() > 1 && !args.carry) {
     const int64_t state = AttentionCarry(layout);
     int64_t floats = 0;
@@ -94,16 +108,19 @@ void RunAttention(const AttentionArgs& args, ThreadPool& pool, const AttentionLe
       if (tasks[i].pieces <= 1) continue;
       AttentionTask task = tasks[i];
       task.states = states;
-      merges.push_back(task);
-      task.pieces = 1;
-      for (int64_t piece = 0; piece < merges.back().pieces; ++piece) {
-        task.first_piece = merges.back().first_piece + piece;
-        if (piece == 0) {
+      task.state_lines = task.lines;
+      AddMerges(task, (pool.size() + static_cast<int64_t>(whole) - 1) / static_cast<int64_t>(whole), state, merges);
+      const int64_t end = task.end_piece();
+      const int64_t together = std::max<int64_t>(1, task.pieces * static_cast<int64_t>(whole) / wanted);
+      for (bool first = true; task.first_piece < end; first = false) {
+        task.pieces = std::min(together, end - task.first_piece);
+        if (first) {
           tasks[i] = task;
         } else {
           tasks.push_back(task);
         }
-        task.states += task.lines * state;
+        task.states += task.pieces * task.lines * state;
+        task.first_piece += task.pieces;
       }
       states = task.states;
     }

@@ -17,7 +17,11 @@ struct AttentionTask {
   int64_t lines;
   int64_t first_piece;
   int64_t pieces;
-  float* states;  // [pieces][lines][AttentionCarry]: left there for a later merge; null: finished in this task
+  // Of line 0 of the first piece, [pieces][state_lines][AttentionCarry]: left there for a later merge; null: finished
+  // in this task.
+  float* states;
+  int64_t state_lines;
+  int64_t end_piece() const { return first_piece + pieces; }
 };
 
 struct AttentionLeaves {
