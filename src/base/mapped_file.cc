@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -15,6 +16,17 @@
 #include "base/result.h"
 
 namespace gannet {
+namespace {
+
+std::atomic<size_t> mapped_bytes = 0;
+
+bool MoreThanHalfOfMemory(size_t bytes) {
+  static const size_t memory =
+      static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return bytes > memory / 2;
+}
+
+}  // namespace
 
 std::shared_ptr<const MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -32,10 +44,14 @@ std::shared_ptr<const MappedFile> MappedFile::Open(const std::filesystem::path& 
   if (data == MAP_FAILED) {
     throw LoadError("base", fmt::format("cannot map {}: {}", path.string(), std::strerror(error)));
   }
+  mapped_bytes += size;
   return std::shared_ptr<const MappedFile>(new MappedFile(path, static_cast<const std::byte*>(data), size));
 }
 
-MappedFile::~MappedFile() { munmap(const_cast<std::byte*>(data_), size_); }
+MappedFile::~MappedFile() {
+  munmap(const_cast<std::byte*>(data_), size_);
+  mapped_bytes -= size_;
+}
 
 namespace {
 
@@ -50,7 +66,13 @@ std::span<const std::byte> InnerPages(std::span<const std::byte> part) {
 
 }  // namespace
 
+void MappedFile::Evict(std::span<const std::byte> part) {
+  const std::span<const std::byte> pages = InnerPages(part);
+  if (!pages.empty()) madvise(const_cast<std::byte*>(pages.data()), pages.size(), MADV_PAGEOUT);
+}
+
 void MappedFile::Release(std::span<const std::byte> part) {
+  if (MoreThanHalfOfMemory(mapped_bytes)) Evict(part);
   const std::span<const std::byte> pages = InnerPages(part);
   if (!pages.empty()) madvise(const_cast<std::byte*>(pages.data()), pages.size(), MADV_DONTNEED);
 }
