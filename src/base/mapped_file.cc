@@ -13,6 +13,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/cpu_topology.h"
 #include "base/result.h"
 
 namespace gannet {
@@ -20,10 +21,18 @@ namespace {
 
 std::atomic<size_t> mapped_bytes = 0;
 
-bool MoreThanHalfOfMemory(size_t bytes) {
-  static const size_t memory =
-      static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  return bytes > memory / 2;
+// The whole pages that lie inside `part`.
+std::span<const std::byte> InnerPages(std::span<const std::byte> part) {
+  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;
+  if (end <= begin) return {};
+  return {reinterpret_cast<const std::byte*>(begin), end - begin};
+}
+
+void Advise(std::span<const std::byte> part, int advice) {
+  const std::span<const std::byte> pages = InnerPages(part);
+  if (!pages.empty()) madvise(const_cast<std::byte*>(pages.data()), pages.size(), advice);
 }
 
 }  // namespace
@@ -53,28 +62,12 @@ MappedFile::~MappedFile() {
   mapped_bytes -= size_;
 }
 
-namespace {
-
-// The whole pages that lie inside `part`.
-std::span<const std::byte> InnerPages(std::span<const std::byte> part) {
-  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
-  const uintptr_t end = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;
-  if (end <= begin) return {};
-  return {reinterpret_cast<const std::byte*>(begin), end - begin};
-}
-
-}  // namespace
-
-void MappedFile::Evict(std::span<const std::byte> part) {
-  const std::span<const std::byte> pages = InnerPages(part);
-  if (!pages.empty()) madvise(const_cast<std::byte*>(pages.data()), pages.size(), MADV_PAGEOUT);
-}
+void MappedFile::Evict(std::span<const std::byte> part) { Advise(part, MADV_PAGEOUT); }
 
 void MappedFile::Release(std::span<const std::byte> part) {
-  if (MoreThanHalfOfMemory(mapped_bytes)) Evict(part);
-  const std::span<const std::byte> pages = InnerPages(part);
-  if (!pages.empty()) madvise(const_cast<std::byte*>(pages.data()), pages.size(), MADV_DONTNEED);
+  static const size_t memory = static_cast<size_t>(ThisMachine().memory_bytes);
+  if (mapped_bytes > memory / 2) Evict(part);
+  Advise(part, MADV_DONTNEED);
 }
 
 int64_t MappedFile::ColdBytes(std::span<const std::byte> part) {
@@ -90,10 +83,7 @@ int64_t MappedFile::ColdBytes(std::span<const std::byte> part) {
   return cold;
 }
 
-void MappedFile::WillNeed(std::span<const std::byte> part) {
-  const std::span<const std::byte> pages = InnerPages(part);
-  if (!pages.empty()) madvise(const_cast<std::byte*>(pages.data()), pages.size(), MADV_WILLNEED);
-}
+void MappedFile::WillNeed(std::span<const std::byte> part) { Advise(part, MADV_WILLNEED); }
 
 std::string ReadTextFile(const std::filesystem::path& path, size_t max_bytes) {
   std::error_code error;

@@ -122,6 +122,9 @@ std::vector<float> AttendOneByOne(const Kernels& kernels, const Case& c, ThreadP
 const std::vector<SequencePlan> kMixed = {{0, 1, 0},  {0, 70, 0},    {1300, 1, 0}, {500, 30, 0},
                                           {63, 2, 0}, {900, 3, 100}, {1100, 1, 64}};
 
+// So many pieces that a task takes several of them.
+const std::vector<SequencePlan> kLong = {{9000, 1, 0}};
+
 TEST(Attention, EveryTableAgainstTheReference) {
   ThreadPool pool(2);
   for (const Heads& heads : kHeads) {
@@ -143,9 +146,9 @@ TEST(Attention, RowsDoNotDependOnTheCall) {
   ThreadPool one(1);
   ThreadPool two(2);
   ThreadPool five(5, false);
-  for (const Heads& heads : kHeads) {
+  const auto check = [&](const Heads& heads, const std::vector<SequencePlan>& plans) {
     Case c;
-    Fill(c, heads, kMixed, *FindKernels("auto"), two);
+    Fill(c, heads, plans, *FindKernels("auto"), two);
     for (const Kernels* kernels : FastTables()) {
       const std::vector<float> want = AttendOneByOne(*kernels, c, one);
       EXPECT_TRUE(SameBits(AttendOneByOne(*kernels, c, five), want)) << kernels->name;  // pieces over threads
@@ -153,22 +156,10 @@ TEST(Attention, RowsDoNotDependOnTheCall) {
       EXPECT_TRUE(SameBits(Attend(*kernels, c, two), want)) << kernels->name;
       EXPECT_TRUE(SameBits(Attend(*kernels, c, five), want)) << kernels->name;
     }
-  }
-}
-
-// So many pieces that a task takes several of them.
-TEST(Attention, LongContextsDoNotDependOnThreads) {
-  ThreadPool one(1);
-  ThreadPool two(2);
-  ThreadPool three(3, false);
+  };
   for (const Heads& heads : kHeads) {
-    Case c;
-    Fill(c, heads, {{9000, 1, 0}}, *FindKernels("auto"), two);
-    for (const Kernels* kernels : FastTables()) {
-      const std::vector<float> want = Attend(*kernels, c, one);
-      EXPECT_TRUE(SameBits(Attend(*kernels, c, two), want)) << kernels->name << " " << NameOf(heads.type);
-      EXPECT_TRUE(SameBits(Attend(*kernels, c, three), want)) << kernels->name << " " << NameOf(heads.type);
-    }
+    check(heads, kMixed);
+    check(heads, kLong);
   }
 }
 
