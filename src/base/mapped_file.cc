@@ -7,19 +7,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 
-#include "base/cpu_topology.h"
 #include "base/result.h"
 
 namespace gannet {
 namespace {
-
-std::atomic<size_t> mapped_bytes = 0;
 
 // The whole pages that lie inside `part`.
 std::span<const std::byte> InnerPages(std::span<const std::byte> part) {
@@ -53,22 +49,12 @@ std::shared_ptr<const MappedFile> MappedFile::Open(const std::filesystem::path& 
   if (data == MAP_FAILED) {
     throw LoadError("base", fmt::format("cannot map {}: {}", path.string(), std::strerror(error)));
   }
-  mapped_bytes += size;
   return std::shared_ptr<const MappedFile>(new MappedFile(path, static_cast<const std::byte*>(data), size));
 }
 
-MappedFile::~MappedFile() {
-  munmap(const_cast<std::byte*>(data_), size_);
-  mapped_bytes -= size_;
-}
+MappedFile::~MappedFile() { munmap(const_cast<std::byte*>(data_), size_); }
 
-void MappedFile::Evict(std::span<const std::byte> part) { Advise(part, MADV_PAGEOUT); }
-
-void MappedFile::Release(std::span<const std::byte> part) {
-  static const size_t memory = static_cast<size_t>(ThisMachine().memory_bytes);
-  if (mapped_bytes > memory / 2) Evict(part);
-  Advise(part, MADV_DONTNEED);
-}
+void MappedFile::Release(std::span<const std::byte> part) { Advise(part, MADV_DONTNEED); }
 
 int64_t MappedFile::ColdBytes(std::span<const std::byte> part) {
   constexpr size_t kStep = size_t{1} << 20;

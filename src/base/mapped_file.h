@@ -20,11 +20,7 @@ class MappedFile {
   const std::filesystem::path& path() const { return path_; }
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   // Tells the kernel that whole pages inside this part are not needed for now; they come back from the file when read.
-  // Where mapped files are more than half of the machine's memory they are evicted, too: what is made of the part would
-  // find no huge pages beside a page cache that fills the rest.
   static void Release(std::span<const std::byte> part);
-  // Takes whole pages inside this part that have been read, and that nobody else has mapped, out of the page cache.
-  static void Evict(std::span<const std::byte> part);
   // How many bytes of this part would have to come from the disk, judged by one page of every MiB. What the kernel
   // does not tell, mincore(2), counts as being in memory.
   static int64_t ColdBytes(std::span<const std::byte> part);
