@@ -135,6 +135,10 @@ TEST(MappedFile, WhatWasReadIsNotCold) {
   EXPECT_EQ(std::ranges::count(file->bytes(), std::byte{'x'}), (5 << 20) + 123);
   EXPECT_EQ(MappedFile::ColdBytes(file->bytes()), 0);
   EXPECT_EQ(MappedFile::ColdBytes(file->bytes().first(100)), 0);
+  MappedFile::Evict(file->bytes());  // how much goes is up to the file system; all of it comes back
+  MappedFile::Evict(file->bytes().first(100));
+  MappedFile::Release(file->bytes());
+  EXPECT_EQ(std::ranges::count(file->bytes(), std::byte{'x'}), (5 << 20) + 123);
   std::filesystem::remove(path);
 }
 

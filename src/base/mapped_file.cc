@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -54,7 +55,13 @@ std::shared_ptr<const MappedFile> MappedFile::Open(const std::filesystem::path& 
 
 MappedFile::~MappedFile() { munmap(const_cast<std::byte*>(data_), size_); }
 
-void MappedFile::Release(std::span<const std::byte> part) { Advise(part, MADV_DONTNEED); }
+void MappedFile::Evict(std::span<const std::byte> part) { Advise(part, MADV_PAGEOUT); }
+
+void MappedFile::Release(std::span<const std::byte> part) {
+  struct sysinfo memory {};
+  if (sysinfo(&memory) == 0 && memory.freeram < memory.totalram / 8) Evict(part);
+  Advise(part, MADV_DONTNEED);
+}
 
 int64_t MappedFile::ColdBytes(std::span<const std::byte> part) {
   constexpr size_t kStep = size_t{1} << 20;

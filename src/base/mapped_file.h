@@ -20,7 +20,11 @@ class MappedFile {
   const std::filesystem::path& path() const { return path_; }
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   // Tells the kernel that whole pages inside this part are not needed for now; they come back from the file when read.
+  // They stay in the page cache, unless less than an eighth of the memory is free: what is made of this part then takes
+  // their place, and the kernel need not search for pages to give up, which may be parts still to be read.
   static void Release(std::span<const std::byte> part);
+  // Takes whole pages inside this part that have been read, and that nobody else has mapped, out of the page cache.
+  static void Evict(std::span<const std::byte> part);
   // How many bytes of this part would have to come from the disk, judged by one page of every MiB. What the kernel
   // does not tell, mincore(2), counts as being in memory.
   static int64_t ColdBytes(std::span<const std::byte> part);
