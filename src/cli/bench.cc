@@ -166,8 +166,8 @@ int Bench(BenchFlags flags) {
   const MachineRoof roof = MeasureRoof(model->pool(), model->kernels());
   Engine engine(*model, {.prefix_cache = false});
   const int64_t vocab = model->spec().vocab;
-  const double bytes = static_cast<double>(model->bytes_per_token());
-  const double operations = static_cast<double>(model->operations_per_token());
+  const double bytes = model->bytes_per_step(1);
+  const double operations = model->operations_per_token();
   // Of a prompt lm_head takes the last token alone.
   const double head = 2.0 * static_cast<double>(model->spec().hidden) * static_cast<double>(vocab);
   const double of_prompt = operations - head * (1.0 - 1.0 / flags.prompt);
@@ -187,11 +187,11 @@ int Bench(BenchFlags flags) {
   if (!flags.json) {
     std::fputs(fmt::format("{} · kernels {} · {} threads\nroof measured now: read {:.1f} GB/s, int8 {:.0f} GOPS, "
                            "{}fp32 {:.0f} GFLOPS\nof weights, a token reads {:.1f} MB and takes {:.2f} G operations\n\n"
-                           "{:>7} {:>16} {:>14} {:>16} {:>15}\n",
+                           "{:>7} {:>16} {:>14} {:>16} {:>13} {:>18} {:>9}\n",
                            flags.run.model, model->kernels().name, model->pool().size(), roof.read_gb_s, roof.int8_gops,
                            roof.bf16_gflops > 0 ? fmt::format("bf16 {:.0f}, ", roof.bf16_gflops) : "", roof.fp32_gflops,
                            bytes / 1e6, operations / 1e9, "streams", fmt::format("prefill {} t/s", flags.prompt),
-                           "of int8 peak", "decode t/s", "of read roof")
+                           "of int8 peak", "decode t/s", "of read roof", "weights alone t/s", "of these")
                    .c_str(),
                stdout);
   }
@@ -212,6 +212,8 @@ int Bench(BenchFlags flags) {
     const double d = decode[decode.size() / 2];
     // Every step of `streams` rows reads the weights once.
     const double of_roof = d / streams * bytes / 1e9 / roof.read_gb_s;
+    const double reads = MeasureStepReads(*model, streams);
+    const double alone = streams * reads * 1e9 / model->bytes_per_step(streams);
     const double of_peak = p * of_prompt / 1e9 / roof.int8_gops;
     Json result;
     result.Set("streams", streams);
@@ -222,12 +224,15 @@ int Bench(BenchFlags flags) {
     result.Set("prefill_share_of_int8_peak", of_peak);
     result.Set("decode_tokens_per_s", d);
     result.Set("decode_share_of_read_roof", of_roof);
+    result.Set("weights_read_gb_s", reads);
+    result.Set("weights_alone_tokens_per_s", alone);
+    result.Set("decode_share_of_weights_alone", d / alone);
     results.Append(std::move(result));
     if (!flags.json) {
-      std::fputs(
-          fmt::format("{:>7} {:>16.1f} {:>13.0f}% {:>16.1f} {:>14.0f}%\n", streams, p, 100 * of_peak, d, 100 * of_roof)
-              .c_str(),
-          stdout);
+      std::fputs(fmt::format("{:>7} {:>16.1f} {:>13.0f}% {:>16.1f} {:>12.0f}% {:>18.1f} {:>8.0f}%\n", streams, p,
+                             100 * of_peak, d, 100 * of_roof, alone, 100 * d / alone)
+                     .c_str(),
+                 stdout);
       std::fflush(stdout);
     }
   }

@@ -7,6 +7,8 @@
 #include <tuple>
 #include <variant>
 
+#include "base/philox.h"
+
 namespace gannet {
 namespace {
 
@@ -24,7 +26,8 @@ std::vector<KernelRow> MeasureKernels(Model& model, const std::vector<int>& rows
   std::vector<KernelRow> out;
   std::vector<std::vector<const PackedMatrix*>> groups;  // of one kernel and size, in the model's order
   std::map<std::tuple<std::string, int64_t, int64_t>, size_t> group_of;
-  for (const PackedMatrix* matrix : model.matrices()) {
+  for (const LoadedMatrix& loaded : model.matrices()) {
+    const PackedMatrix* matrix = loaded.matrix;
     const auto key = std::tuple(std::string(matrix->kernel()), matrix->rows(), matrix->cols());
     const auto [found, added] = group_of.try_emplace(key, groups.size());
     if (added) groups.emplace_back();
@@ -60,6 +63,26 @@ std::vector<KernelRow> MeasureKernels(Model& model, const std::vector<int>& rows
     }
   }
   return out;
+}
+
+double MeasureStepReads(Model& model, int streams) {
+  constexpr double kEnoughSeconds = 1;
+  double bytes = 0;
+  double seconds = 0;
+  for (uint32_t step = 0; step < 1000 && seconds < kEnoughSeconds; ++step) {
+    std::vector<std::span<const std::byte>> parts;
+    for (uint32_t i = 0; i < model.matrices().size(); ++i) {
+      const LoadedMatrix& loaded = model.matrices()[i];
+      const double drawn = Philox(1, {i, step, 0, 0})[0] * 0x1p-32;
+      if (drawn < loaded.per_step(streams)) parts.push_back(loaded.matrix->streamed());
+    }
+    const double took = SecondsToRead(model.pool(), model.kernels(), parts);
+    if (took == 0) return 0;
+    if (step == 0) continue;  // warms caches and clocks
+    seconds += took;
+    for (const auto& part : parts) bytes += static_cast<double>(part.size());
+  }
+  return bytes / 1e9 / seconds;
 }
 
 std::string TableOf(const std::vector<KernelRow>& kernels, const MachineRoof& roof) {

@@ -23,6 +23,9 @@ struct KernelRow {
 
 // Products with `rows` rows each, and attention of one row behind each of `contexts` tokens.
 std::vector<KernelRow> MeasureKernels(Model& model, const std::vector<int>& rows, const std::vector<int>& contexts);
+// 10^9 bytes a second that the machine reads of the weights a step of `streams` tokens needs, other experts in each
+// step, while it does nothing else; zero where it cannot be measured.
+double MeasureStepReads(Model& model, int streams);
 std::string TableOf(const std::vector<KernelRow>& kernels, const MachineRoof& roof);
 Json JsonOf(const std::vector<KernelRow>& kernels, const MachineRoof& roof);
 

@@ -134,8 +134,7 @@ void Model::LoadWeights(const ModelOptions& options) {
   lm_head_.weight = loader.Pack(spec_.tied_embeddings ? embedding : tensors.Get(-1, Slot::kLmHead));
   lm_head_.bias = loader.OptionalVector(-1, Slot::kLmHeadBias);
   SettleLmHead(weights);
-  bytes_per_token_ = loader.bytes_per_token();
-  operations_per_token_ = loader.operations_per_token();
+  const size_t without_drafts = loader.matrices().size();
   for (int i = static_cast<int>(layers_.size()); i < spec_.all_layers(); ++i) {
     DraftLayer& draft = drafts_.emplace_back();
     draft.spec = spec_.drafts[drafts_.size() - 1];
@@ -148,10 +147,26 @@ void Model::LoadWeights(const ModelOptions& options) {
   }
   weight_bytes_ = loader.bytes() + (spec_.tied_embeddings ? 0 : embedding_.bytes());
   matrices_ = loader.matrices();
+  for (size_t i = without_drafts; i < matrices_.size(); ++i) matrices_[i].per_token = 0;
   copies_ = loader.TakeCopies();
   buffers_.chosen_keys.resize(static_cast<size_t>(widths.chosen_keys * rows));
   if (widths.chosen_keys > 0) buffers_.chosen_counts.resize(static_cast<size_t>(rows));
   for (size_t i = 0; i < kAreas; ++i) buffers_.areas[i] = FloatBuffer(widths.floats(static_cast<Area>(i), rows));
+}
+
+double Model::bytes_per_step(int streams) const {
+  double bytes = 0;
+  for (const LoadedMatrix& each : matrices_)
+    bytes += each.per_step(streams) * static_cast<double>(each.matrix->bytes());
+  return bytes;
+}
+
+double Model::operations_per_token() const {
+  double operations = 0;
+  for (const LoadedMatrix& each : matrices_) {
+    operations += each.per_token * 2 * static_cast<double>(each.matrix->rows() * each.matrix->cols());
+  }
+  return operations;
 }
 
 // Every token needs it whole: it is laid out now, and tells how long the other weights will take.

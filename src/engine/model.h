@@ -10,6 +10,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "comm/communicator.h"
+#include "engine/loaded_matrix.h"
 #include "kernels/kernels.h"
 #include "kv_cache/kv_cache.h"
 #include "kv_cache/kv_plan.h"
@@ -55,10 +56,11 @@ class Model {
   const Kernels& kernels() const { return *kernels_; }
   ThreadPool& pool() { return *pool_; }
   int64_t max_step_rows() const { return max_step_rows_; }
-  int64_t weight_bytes() const { return weight_bytes_; }                  // held or streamed, all layers
-  int64_t bytes_per_token() const { return bytes_per_token_; }            // of weights read to generate one token alone
-  int64_t operations_per_token() const { return operations_per_token_; }  // additions and multiplications of weights
-  const std::vector<const PackedMatrix*>& matrices() const { return matrices_; }  // all that products read
+  int64_t weight_bytes() const { return weight_bytes_; }                   // held or streamed, all layers
+  const std::vector<LoadedMatrix>& matrices() const { return matrices_; }  // all that products read
+  // Of weights, read to generate a token for each of so many streams, on average.
+  double bytes_per_step(int streams) const;
+  double operations_per_token() const;  // additions and multiplications with weights
   int64_t workspace_bytes() const { return workspace_bytes_; }
   // What a cache may take under the memory limit, after weights and workspace.
   int64_t memory_left_for_cache() const { return memory_left_; }
@@ -105,8 +107,6 @@ class Model {
   std::unique_ptr<ThreadPool> pool_;
   int64_t max_step_rows_ = 0;
   int64_t weight_bytes_ = 0;
-  int64_t bytes_per_token_ = 0;
-  int64_t operations_per_token_ = 0;
   int64_t workspace_bytes_ = 0;
   int64_t memory_left_ = 0;
 
@@ -116,7 +116,7 @@ class Model {
   std::vector<float> final_norm_;
   Linear lm_head_;
   std::vector<RopeTable> ropes_;
-  std::vector<const PackedMatrix*> matrices_;
+  std::vector<LoadedMatrix> matrices_;
   std::vector<std::unique_ptr<float[]>> copies_;  // what packed weights look at outside the file
   Buffers buffers_;
   PartTimes part_times_;

@@ -86,5 +86,28 @@ INSTANTIATE_TEST_SUITE_P(Models, StepShapes,
                                          "glm-moe-dsa-mixed"),
                          FolderTestName());
 
+// Seven experts, of which a token chooses three, in two of three layers with five heads.
+TEST(Model, KnowsWhatAStepReads) {
+  const std::filesystem::path folder = GoldenFolder("glm4-moe-lite-f32");
+  const std::unique_ptr<Model> model = Model::Load(folder, {.threads = 1});
+  int64_t of_experts = 0;
+  int64_t idle = 0;
+  double bytes = 0;
+  for (const LoadedMatrix& each : model->matrices()) {
+    of_experts += each.per_token == 3.0 / 7.0 ? 1 : 0;
+    idle += each.per_token == 0 ? 1 : 0;
+    bytes += each.per_token == 0 ? 0 : static_cast<double>(each.matrix->bytes());
+  }
+  EXPECT_EQ(of_experts, 2 * 7 * 3);
+  EXPECT_EQ(idle, 3 * 5);  // keys of the latent, which only prompts expand
+  EXPECT_LT(model->bytes_per_step(1), 0.9 * bytes);
+  EXPECT_LT(model->bytes_per_step(1), model->bytes_per_step(2));
+  EXPECT_NEAR(model->bytes_per_step(100), bytes, 1e-9 * bytes);
+  const std::unique_ptr<Model> with_drafts = Model::Load(folder, {.threads = 1, .drafts = true});
+  EXPECT_GT(with_drafts->matrices().size(), model->matrices().size());
+  EXPECT_EQ(with_drafts->bytes_per_step(1), model->bytes_per_step(1));
+  EXPECT_EQ(with_drafts->operations_per_token(), model->operations_per_token());
+}
+
 }  // namespace
 }  // namespace gannet

@@ -33,9 +33,8 @@ std::unique_ptr<PackedMatrix> WeightLoader::Pack(const BoundTensor& bound) {
   std::unique_ptr<PackedMatrix> packed =
       bound.transposed ? kernels_.pack_transposed(bound.weight) : kernels_.pack(bound.weight);
   if (!packed) packed = PackTurned(bound.weight);
-  matrices_.push_back(packed.get());
+  matrices_.push_back({packed.get(), per_token_});
   bytes_ += packed->bytes();
-  operations_ += 2 * packed->rows() * packed->cols();
   Report();
   return packed;
 }
@@ -100,9 +99,9 @@ MixerWeights WeightLoader::Mixer(int layer, const LatentAttention& spec) {
   weights.kv_down = Matrix(layer, Slot::kKvDown, Slot::kKvDownBias);
   weights.latent_norm = Norm(layer, Slot::kLatentNorm, spec.latent_norm);
   for (int h = 0; h < static_cast<int>(spec.heads); ++h) {
+    per_token_ = 0;  // only prompt rows read it
     weights.key_up.push_back(Matrix(layer, Slot::kKeyUp, h));
-    idle_bytes_ += weights.key_up.back().weight->bytes();  // only prompt rows read it
-    idle_operations_ += 2 * weights.key_up.back().weight->rows() * weights.key_up.back().weight->cols();
+    per_token_ = 1;
     weights.key_up_t.push_back(Matrix(layer, Slot::kKeyUpT, h));
     weights.value_up.push_back(Matrix(layer, Slot::kValueUp, h));
   }
@@ -130,18 +129,14 @@ FfnWeights WeightLoader::Ffn(int layer, const MoeFfn& spec) {
   MoeFfnWeights weights;
   weights.router = Matrix(layer, Slot::kRouter, Slot::kRouterBias);
   weights.correction = OptionalVector(layer, Slot::kRouterCorrection);
-  const int64_t bytes_before = bytes_;
-  const int64_t operations_before = operations_;
+  per_token_ = static_cast<double>(spec.router.chosen) / static_cast<double>(spec.router.experts);
   for (int e = 0; e < static_cast<int>(spec.held_experts()); ++e) {
     DenseFfnWeights& expert = weights.experts.emplace_back();
     expert.gate = Matrix(layer, Slot::kExpertGate, Slot::kExpertGateBias, e);
     expert.up = Matrix(layer, Slot::kExpertUp, Slot::kExpertUpBias, e);
     expert.down = Matrix(layer, Slot::kExpertDown, Slot::kExpertDownBias, e);
   }
-  const int64_t held = spec.held_experts();
-  const int64_t used = spec.router.chosen * held / spec.router.experts;  // of those held here, on average
-  idle_bytes_ += (bytes_ - bytes_before) / held * (held - used);
-  idle_operations_ += (operations_ - operations_before) / held * (held - used);
+  per_token_ = 1;
   if (spec.shared_width > 0) {
     weights.shared.gate = Matrix(layer, Slot::kSharedGate, Slot::kSharedGateBias);
     weights.shared.up = Matrix(layer, Slot::kSharedUp, Slot::kSharedUpBias);

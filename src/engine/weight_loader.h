@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "checkpoint/bind.h"
+#include "engine/loaded_matrix.h"
 #include "kernels/kernels.h"
 #include "layers/decoder_layer.h"
 
@@ -32,11 +33,8 @@ class WeightLoader {
   FfnWeights Ffn(int layer, const MoeFfn& spec);
 
   int64_t bytes() const { return bytes_; }
-  // Of one row alone: of the experts only as many as it chooses.
-  int64_t bytes_per_token() const { return bytes_ - idle_bytes_; }
-  int64_t operations_per_token() const { return operations_ - idle_operations_; }
   // Every matrix so far, in order; they live where the callers of Matrix and Pack put them.
-  const std::vector<const PackedMatrix*>& matrices() const { return matrices_; }
+  const std::vector<LoadedMatrix>& matrices() const { return matrices_; }
   // fp32 copies that packed weights look at; they must live as long.
   std::vector<std::unique_ptr<float[]>> TakeCopies() { return std::move(copies_); }
 
@@ -49,11 +47,9 @@ class WeightLoader {
   ThreadPool& pool_;
   const std::function<void(int64_t, int64_t)>& progress_;
   std::vector<std::unique_ptr<float[]>> copies_;
-  std::vector<const PackedMatrix*> matrices_;
+  std::vector<LoadedMatrix> matrices_;
   int64_t bytes_ = 0;
-  int64_t operations_ = 0;
-  int64_t idle_bytes_ = 0;
-  int64_t idle_operations_ = 0;
+  double per_token_ = 1;  // of the matrices loaded now
   std::chrono::steady_clock::time_point reported_ = std::chrono::steady_clock::now();
 };
 

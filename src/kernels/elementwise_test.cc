@@ -132,6 +132,9 @@ TEST(Roof, IsMeasured) {
   EXPECT_GT(roof.read_gb_s, 0.1);
   EXPECT_GT(roof.int8_gops, 0.1);
   EXPECT_GT(roof.fp32_gflops, 0.1);
+  const std::vector<std::byte> bytes((3 << 20) + 100);
+  const std::span<const std::byte> parts[] = {bytes, {}, std::span(bytes).first(1000)};
+  EXPECT_GT(SecondsToRead(pool, *FindKernels("auto"), parts), 0);
 }
 
 }  // namespace

@@ -29,9 +29,11 @@ constexpr const char* NameOf(Operands operands) {
 class PackedMatrix {
  public:
   virtual ~PackedMatrix() = default;
-  int64_t rows() const { return rows_; }                         // N
-  int64_t cols() const { return cols_; }                         // K
-  virtual int64_t bytes() const = 0;                             // streamed for one full product of a single row
+  int64_t rows() const { return rows_; }  // N
+  int64_t cols() const { return cols_; }  // K
+  virtual int64_t bytes() const = 0;      // streamed for one full product of a single row
+  // What that product reads; empty where it does not lie in one piece or is still to be laid out.
+  virtual std::span<const std::byte> streamed() const { return {}; }
   virtual bool owns_memory() const = 0;                          // true: the weight's own bytes are not read again
   virtual void Settle(ThreadPool&) {}                            // lays out now what is left, in parallel
   virtual Operands operands() const { return Operands::kFp32; }  // what its products are of

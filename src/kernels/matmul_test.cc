@@ -335,7 +335,9 @@ TEST(Kernels, TablesHaveNames) {
     const TestWeight fast = RandomWeight(Storage::kQ4_1, 32, 64, 1);
     const auto packed = kernels->pack(fast.weight);
     EXPECT_FALSE(packed->owns_memory());
+    EXPECT_TRUE(packed->streamed().empty());
     packed->Settle(pool);
+    EXPECT_EQ(std::ssize(packed->streamed()), packed->bytes());
     EXPECT_EQ(packed->kernel(), std::string("q4_1 x int8 ") + kernels->name);
     EXPECT_TRUE(packed->owns_memory());
     EXPECT_EQ(packed->bytes(), fast.weight.bytes());
@@ -343,6 +345,7 @@ TEST(Kernels, TablesHaveNames) {
     const auto plain = kernels->pack(slow.weight);
     EXPECT_NE(std::string(plain->kernel()).find("plain"), std::string::npos);
     EXPECT_FALSE(plain->owns_memory());
+    EXPECT_EQ(plain->streamed().data(), slow.weight.data);
   }
 }
 

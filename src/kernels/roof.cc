@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <vector>
 
 #include "kernels/cpu/arena.h"
 #include "kernels/cpu/tables.h"
@@ -73,6 +74,23 @@ MachineRoof MeasureRoof(ThreadPool& pool, const Kernels& kernels) {
   const double fmas = per_thread([&] { return loops->fmas(kRounds) > 0; });
   roof.fp32_gflops = threads * static_cast<double>(kRounds * loops->fma_operations_per_round) / 1e9 / fmas;
   return roof;
+}
+
+double SecondsToRead(ThreadPool& pool, const Kernels& kernels, std::span<const std::span<const std::byte>> parts) {
+  const RoofLoops* loops = RoofLoopsOf(kernels.name);
+  if (!loops) return 0;
+  std::vector<std::span<const std::byte>> pieces;
+  for (std::span<const std::byte> part : parts) {
+    for (; part.size() > kReadChunk; part = part.subspan(kReadChunk)) pieces.push_back(part.first(kReadChunk));
+    pieces.push_back(part.first(part.size() / 1024 * 1024));  // what the loop takes
+  }
+  std::atomic<uint64_t> sink{0};
+  const auto start = std::chrono::steady_clock::now();
+  pool.ParallelFor(static_cast<int64_t>(pieces.size()), [&](int64_t i, int) {
+    const std::span<const std::byte> piece = pieces[static_cast<size_t>(i)];
+    sink += loops->read(piece.data(), static_cast<int64_t>(piece.size()));
+  });
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 }  // namespace gannet

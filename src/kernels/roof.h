@@ -1,6 +1,9 @@
 // What the machine can do at best: the roofs that measured speeds stand beside.
 #pragma once
 
+#include <cstddef>
+#include <span>
+
 #include "kernels/kernels.h"
 
 namespace gannet {
@@ -19,5 +22,8 @@ struct MachineRoof {
 // "reference"); zeros when the machine has no fast table. Needs 256 MiB of memory, or twice the last-level
 // cache up to 1 GiB.
 MachineRoof MeasureRoof(ThreadPool& pool, const Kernels& kernels);
+
+// Seconds in which all threads of the pool read `parts` once, in order, and do nothing else; zero without a fast table.
+double SecondsToRead(ThreadPool& pool, const Kernels& kernels, std::span<const std::span<const std::byte>> parts);
 
 }  // namespace gannet

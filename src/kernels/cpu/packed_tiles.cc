@@ -93,6 +93,11 @@ void PackedTiles::PackOnce(int64_t index) const {
   }
 }
 
+std::span<const std::byte> PackedTiles::streamed() const {
+  if (plain_ ? !weight_.dense() : !owns_memory()) return {};
+  return {plain_ ? weight_.data : data_.get(), static_cast<size_t>(bytes())};
+}
+
 void PackedTiles::Settle(ThreadPool& pool) {
   if (!plain_) pool.ParallelFor(tiles(), [&](int64_t index, int) { tile(index); });
 }

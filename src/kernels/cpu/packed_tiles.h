@@ -38,6 +38,7 @@ class PackedTiles : public PackedMatrix {
 
   int64_t bytes() const override { return plain_ ? weight_.bytes() : tiles() * tile_bytes_; }
   bool owns_memory() const override { return !plain_ && unpacked_.load(std::memory_order_acquire) == 0; }
+  std::span<const std::byte> streamed() const override;
   void Settle(ThreadPool& pool) override;
   const char* kernel() const override { return kernel_.c_str(); }
 
