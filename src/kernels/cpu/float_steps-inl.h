@@ -7,6 +7,8 @@
 #endif
 
 #include <algorithm>
+#include <cstddef>
+#include <span>
 
 #include "kernels/cpu/lanes-inl.h"
 #include "kernels/cpu/score_rows-inl.h"
@@ -28,9 +30,11 @@ struct FloatShape {
   bool latent;
 };
 
-// scores[r][16 c ...] = q[r] . keys for C groups of 16 tokens from group c.
+// scores[r][16 c ...] = q[r] . keys for C groups of 16 tokens from group c. Meanwhile a cache line of `ahead` is
+// fetched for each dim.
 template <typename T, int R, int C>
-HWY_INLINE void ScoreGroups(const FloatShape& shape, const float* q, const T* keys, int64_t c, float* scores) {
+HWY_INLINE void ScoreGroups(const FloatShape& shape, const float* q, const T* keys, int64_t c, const std::byte* ahead,
+                            float* scores) {
   F32x16 sum[R][C];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
@@ -39,6 +43,7 @@ HWY_INLINE void ScoreGroups(const FloatShape& shape, const float* q, const T* ke
   }
   for (int64_t d = 0; d < shape.key_dim; ++d) {
     F32x16 key[C];
+    __builtin_prefetch(ahead + 64 * d, 0, 2);
 #pragma GCC unroll 4
     for (int i = 0; i < C; ++i) key[i] = Load(keys + d * kBlockTokens + 16 * (c + i));
 #pragma GCC unroll 4
@@ -99,7 +104,7 @@ HWY_INLINE void AddValues(const FloatShape& shape, const float* scores, const fl
 // One block for R lines that see its tokens from the same one on, each up to its own.
 template <typename T, int R>
 HWY_NOINLINE void BlockStep(const FloatShape& shape, const float* q, const T* keys, const T* values,
-                            const KeySpan* seen, float* states) {
+                            const KeySpan* seen, const std::byte* ahead, float* states) {
   alignas(64) float scores[R * kBlockTokens];
   float factors[R];
   constexpr int kWide = Wide(R);
@@ -115,8 +120,8 @@ HWY_NOINLINE void BlockStep(const FloatShape& shape, const float* q, const T* ke
   if (shape.latent) {
     ScoreRows<T, R>(q, keys, shape.key_dim, from, to, scores);
   } else {
-    for (; c + kWide <= last_group; c += kWide) ScoreGroups<T, R, kWide>(shape, q, keys, c, scores);
-    for (; c < last_group; ++c) ScoreGroups<T, R, 1>(shape, q, keys, c, scores);
+    for (; c + kWide <= last_group; c += kWide) ScoreGroups<T, R, kWide>(shape, q, keys, c, ahead, scores);
+    for (; c < last_group; ++c) ScoreGroups<T, R, 1>(shape, q, keys, c, ahead, scores);
   }
   for (int r = 0; r < R; ++r) {
     factors[r] = Soften(scores + r * kBlockTokens, from, seen[r].end, states + r * shape.state_floats);
@@ -151,16 +156,21 @@ class FloatSteps {
     keys_ = reinterpret_cast<const T*>(block + KeyOffset(layout_, head));
     values_ = reinterpret_cast<const T*>(block + ValueOffset(layout_, head));
   }
-  void Expect(const std::byte*, int64_t) {}
+  void Expect(const std::byte* block, int64_t head) {
+    next_ = {block + KeyOffset(layout_, head), block + KeyOffset(layout_, head + 1)};
+  }
   static bool Together(KeySpan first, KeySpan next) {
     return next.begin == first.begin && first.begin < first.end && next.begin < next.end;
   }
-  void Step(int64_t line, int64_t lines, const KeySpan* seen, float* states) const {
+  void Step(int64_t line, int64_t lines, const KeySpan* seen, float* states) {
     const float* q = q_ + line * shape_.key_dim;
-    if (lines == 4) return BlockStep<T, 4>(shape_, q, keys_, values_, seen, states);
-    if (lines == 3) return BlockStep<T, 3>(shape_, q, keys_, values_, seen, states);
-    if (lines == 2) return BlockStep<T, 2>(shape_, q, keys_, values_, seen, states);
-    return BlockStep<T, 1>(shape_, q, keys_, values_, seen, states);
+    // Each step fetches its part of the next block.
+    const std::byte* ahead = next_.empty() ? reinterpret_cast<const std::byte*>(keys_) : next_.data();
+    next_ = next_.subspan(std::min<size_t>(next_.size(), static_cast<size_t>(64 * shape_.key_dim)));
+    if (lines == 4) return BlockStep<T, 4>(shape_, q, keys_, values_, seen, ahead, states);
+    if (lines == 3) return BlockStep<T, 3>(shape_, q, keys_, values_, seen, ahead, states);
+    if (lines == 2) return BlockStep<T, 2>(shape_, q, keys_, values_, seen, ahead, states);
+    return BlockStep<T, 1>(shape_, q, keys_, values_, seen, ahead, states);
   }
 
  private:
@@ -169,6 +179,7 @@ class FloatSteps {
   float* q_;
   const T* keys_ = nullptr;
   const T* values_ = nullptr;
+  std::span<const std::byte> next_;
 };
 
 }  // namespace
