@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace gannet {
@@ -100,6 +101,11 @@ struct Weight {
   // Of its elements, wherever they lie.
   int64_t bytes() const { return rows * (cols / InfoOf(storage).block_values * InfoOf(storage).block_bytes); }
   bool dense() const { return col_bytes == 0; }
+  // Its bytes where they follow each other, else empty.
+  std::span<const std::byte> in_one_piece() const {
+    if (!dense() || (rows > 1 && row_bytes * rows != bytes())) return {};
+    return {data, static_cast<size_t>(bytes())};
+  }
 };
 
 }  // namespace gannet

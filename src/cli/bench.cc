@@ -214,6 +214,7 @@ int Bench(BenchFlags flags) {
     const double of_roof = d / streams * bytes / 1e9 / roof.read_gb_s;
     const double reads = MeasureStepReads(*model, streams);
     const double alone = streams * reads * 1e9 / model->bytes_per_step(streams);
+    const double of_alone = alone > 0 ? d / alone : 0;
     const double of_peak = p * of_prompt / 1e9 / roof.int8_gops;
     Json result;
     result.Set("streams", streams);
@@ -226,11 +227,11 @@ int Bench(BenchFlags flags) {
     result.Set("decode_share_of_read_roof", of_roof);
     result.Set("weights_read_gb_s", reads);
     result.Set("weights_alone_tokens_per_s", alone);
-    result.Set("decode_share_of_weights_alone", d / alone);
+    result.Set("decode_share_of_weights_alone", of_alone);
     results.Append(std::move(result));
     if (!flags.json) {
       std::fputs(fmt::format("{:>7} {:>16.1f} {:>13.0f}% {:>16.1f} {:>12.0f}% {:>18.1f} {:>8.0f}%\n", streams, p,
-                             100 * of_peak, d, 100 * of_roof, alone, 100 * d / alone)
+                             100 * of_peak, d, 100 * of_roof, alone, 100 * of_alone)
                      .c_str(),
                  stdout);
       std::fflush(stdout);

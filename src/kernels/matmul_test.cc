@@ -345,8 +345,13 @@ TEST(Kernels, TablesHaveNames) {
     const auto plain = kernels->pack(slow.weight);
     EXPECT_NE(std::string(plain->kernel()).find("plain"), std::string::npos);
     EXPECT_FALSE(plain->owns_memory());
-    EXPECT_EQ(plain->streamed().data(), slow.weight.data);
   }
+  const Kernels* reference = FindKernels("reference");
+  const TestWeight whole = RandomWeight(Storage::kQ4_1, 32, 64, 1);
+  EXPECT_EQ(reference->pack(whole.weight)->streamed().data(), whole.weight.data);
+  Weight half = whole.weight;  // of its columns
+  half.cols /= 2;
+  EXPECT_TRUE(reference->pack(half)->streamed().empty());
 }
 
 }  // namespace

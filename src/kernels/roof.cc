@@ -85,6 +85,7 @@ double SecondsToRead(ThreadPool& pool, const Kernels& kernels, std::span<const s
     pieces.push_back(part.first(part.size() / 1024 * 1024));  // what the loop takes
   }
   std::atomic<uint64_t> sink{0};
+  pool.ParallelFor(pool.size(), [](int64_t, int) {});  // wakes them
   const auto start = std::chrono::steady_clock::now();
   pool.ParallelFor(static_cast<int64_t>(pieces.size()), [&](int64_t i, int) {
     const std::span<const std::byte> piece = pieces[static_cast<size_t>(i)];

@@ -94,8 +94,9 @@ void PackedTiles::PackOnce(int64_t index) const {
 }
 
 std::span<const std::byte> PackedTiles::streamed() const {
-  if (plain_ ? !weight_.dense() : !owns_memory()) return {};
-  return {plain_ ? weight_.data : data_.get(), static_cast<size_t>(bytes())};
+  if (plain_) return weight_.in_one_piece();
+  if (!owns_memory()) return {};
+  return {data_.get(), static_cast<size_t>(bytes())};
 }
 
 void PackedTiles::Settle(ThreadPool& pool) {

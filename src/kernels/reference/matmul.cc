@@ -11,6 +11,7 @@ class PlainMatrix : public PackedMatrix {
   explicit PlainMatrix(const Weight& weight) : PackedMatrix(weight.rows, weight.cols), weight_(weight) {}
   const Weight& weight() const { return weight_; }
   int64_t bytes() const override { return weight_.bytes(); }
+  std::span<const std::byte> streamed() const override { return weight_.in_one_piece(); }
   bool owns_memory() const override { return false; }
   const char* kernel() const override { return "plain loops (reference)"; }
 
