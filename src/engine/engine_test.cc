@@ -18,18 +18,6 @@
 namespace gannet {
 namespace {
 
-// Tiny models that between them have every float storage, window and rotary embedding this engine serves.
-std::vector<std::filesystem::path> TestModels() {
-  std::vector<std::filesystem::path> models;
-  for (const auto& entry : std::filesystem::directory_iterator(GoldenFolder(""))) {
-    for (const char* file : {"config.json", "model.gguf"}) {
-      if (std::filesystem::exists(entry.path() / file)) models.push_back(entry.path());
-    }
-  }
-  std::ranges::sort(models);
-  return models;
-}
-
 std::unique_ptr<Model> Load(const std::filesystem::path& path, const char* kernels, int threads) {
   const std::filesystem::path file = path / "model.gguf";
   return Model::Load(std::filesystem::exists(file) ? file : path,

@@ -8,7 +8,7 @@
 namespace gannet {
 
 struct LoadedMatrix {
-  const PackedMatrix* matrix = nullptr;
+  PackedMatrix* matrix = nullptr;
   double per_token = 1;  // how likely a generated token needs it: of experts, chosen / all
   // The same of a token for each of so many streams, whose choices have nothing to do with each other.
   double per_step(int streams) const { return 1 - std::pow(1 - per_token, streams); }

@@ -148,6 +148,7 @@ void Model::LoadWeights(const ModelOptions& options) {
   weight_bytes_ = loader.bytes() + (spec_.tied_embeddings ? 0 : embedding_.bytes());
   matrices_ = loader.matrices();
   for (size_t i = without_drafts; i < matrices_.size(); ++i) matrices_[i].per_token = 0;
+  KeepWeights(false);
   copies_ = loader.TakeCopies();
   buffers_.chosen_keys.resize(static_cast<size_t>(widths.chosen_keys * rows));
   if (widths.chosen_keys > 0) buffers_.chosen_counts.resize(static_cast<size_t>(rows));
@@ -167,6 +168,13 @@ double Model::operations_per_token() const {
     operations += each.per_token * 2 * static_cast<double>(each.matrix->rows() * each.matrix->cols());
   }
   return operations;
+}
+
+// The first step forgets what it lays out: whoever waits for the first token waits for no fresh pages.
+void Model::KeepWeights(bool keep) {
+  if (keep == keeps_weights_) return;
+  keeps_weights_ = keep;
+  for (const LoadedMatrix& each : matrices_) each.matrix->set_keeps(keep);
 }
 
 // Every token needs it whole: it is laid out now, and tells how long the other weights will take.
@@ -232,6 +240,7 @@ std::span<const float> Model::ForwardPart(Batch& batch, const KvCache& cache) {
   const StepContext step = Begin(batch);
   if (batch.rows() == 0) return {};
   for (const DecoderLayer& layer : layers_) layer.Forward(step, cache);
+  KeepWeights(true);
   return Logits(batch, final_norm_, spec_.final_norm, lm_head_);
 }
 

@@ -88,6 +88,7 @@ class Model {
                                          std::shared_ptr<Communicator> comm);
   void LoadWeights(const ModelOptions& options);
   void SettleLmHead(int64_t all_bytes);
+  void KeepWeights(bool keep);
   DecoderLayer LoadLayer(int index, WeightLoader& loader);
   StepContext Begin(Batch& batch);
   void GatherLogits(int64_t wanted, std::span<float> logits);
@@ -117,6 +118,7 @@ class Model {
   Linear lm_head_;
   std::vector<RopeTable> ropes_;
   std::vector<LoadedMatrix> matrices_;
+  bool keeps_weights_ = true;
   std::vector<std::unique_ptr<float[]>> copies_;  // what packed weights look at outside the file
   Buffers buffers_;
   PartTimes part_times_;

@@ -16,6 +16,18 @@ inline std::filesystem::path GoldenFolder(const char* name) {
   return std::filesystem::path(GANNET_SOURCE_DIR) / "tests" / "goldens" / name;
 }
 
+// Tiny models that between them have every float storage, window and rotary embedding this engine serves.
+inline std::vector<std::filesystem::path> TestModels() {
+  std::vector<std::filesystem::path> models;
+  for (const auto& entry : std::filesystem::directory_iterator(GoldenFolder(""))) {
+    for (const char* file : {"config.json", "model.gguf"}) {
+      if (std::filesystem::exists(entry.path() / file)) models.push_back(entry.path());
+    }
+  }
+  std::ranges::sort(models);
+  return models;
+}
+
 // The name of a test about a folder: letters and digits alone.
 struct FolderTestName {
   template <typename Info>

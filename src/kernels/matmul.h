@@ -34,8 +34,11 @@ class PackedMatrix {
   virtual int64_t bytes() const = 0;      // streamed for one full product of a single row
   // What that product reads; empty where it does not lie in one piece or is still to be laid out.
   virtual std::span<const std::byte> streamed() const { return {}; }
-  virtual bool owns_memory() const = 0;                          // true: the weight's own bytes are not read again
-  virtual void Settle(ThreadPool&) {}                            // lays out now what is left, in parallel
+  virtual bool owns_memory() const = 0;  // true: the weight's own bytes are not read again
+  virtual void Settle(ThreadPool&) {}    // lays out now what is left, in parallel
+  // Whether products keep the parts they lay out, as they do at first, or forget them: that takes no memory, whose
+  // fresh pages cost more than the work. Not while a product runs.
+  virtual void set_keeps(bool) {}
   virtual Operands operands() const { return Operands::kFp32; }  // what its products are of
   virtual const char* kernel() const = 0;                        // for reports: "q4_1 x int8 avx512vnni", ...
 

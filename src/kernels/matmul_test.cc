@@ -311,6 +311,26 @@ TEST(Matmul, ScalesOfFp4AtTheEndsOfFloat) {
   }
 }
 
+// A last tile that is not full, an odd number of blocks, more rows than one task takes.
+TEST(Matmul, TilesThatAreForgottenGiveTheSameBits) {
+  ThreadPool pool(2);
+  for (const Kernels* kernels : FastTables()) {
+    for (const Storage storage : kStorages) {
+      SCOPED_TRACE(NameOf(storage) + " " + kernels->name);
+      const TestWeight w = RandomWeight(storage, 70, 96, 5);
+      const std::vector<float> x = RandomFloats(300 * 96, 6);
+      const auto packed = kernels->pack(w.weight);
+      packed->set_keeps(false);
+      const std::vector<float> forgotten = Product(*kernels, *packed, x.data(), 300, pool);
+      EXPECT_FALSE(packed->owns_memory());
+      packed->set_keeps(true);
+      EXPECT_TRUE(SameBits(Product(*kernels, *packed, x.data(), 300, pool), forgotten));
+      EXPECT_EQ(packed->owns_memory(), storage != Storage::kU8);
+      EXPECT_TRUE(SameBits(Multiply(*kernels, w.weight, x, 300, pool), forgotten));
+    }
+  }
+}
+
 TEST(Matmul, TinyAndZeroRows) {
   ThreadPool pool(1);
   for (const Kernels* kernels : FastTables()) {

@@ -164,8 +164,8 @@ struct Task {
 };
 
 // Sums of rows from `row_tile` with one tile of weights, of integers or floats.
-void AddProducts(const PackedTiles& weight, int64_t tile, const std::byte* data, const Rows& x, int64_t row_tile,
-                 int64_t rows, const MatmulLeaves& leaves, float* sums) {
+void AddProducts(const PackedTiles& weight, const TileView& tile, const Rows& x, int64_t row_tile, int64_t rows,
+                 const MatmulLeaves& leaves, float* sums) {
   const bool int8 = weight.operands() == Operands::kInt8;
   const bool one_plane = OnePlane(weight.kind());
   const int64_t steps = int8 ? x.blocks() : x.k;
@@ -177,13 +177,12 @@ void AddProducts(const PackedTiles& weight, int64_t tile, const std::byte* data,
   for (int64_t first = 0; first < steps; first += step) {
     const int64_t last = std::min(steps, first + step);
     if (one_plane) {
-      const ScaleRange scales = weight.kind() == TileKind::kFp4 ? weight.scale_range(tile) : ScaleRange();
-      leaves.int8.tiles_fp4(weight.kind(), data, scales, tiles, first, last, sums);
+      leaves.int8.tiles_fp4(weight.kind(), tile.data, tile.scale_range, tiles, first, last, sums);
     } else if (int8) {
-      leaves.int8.tiles(weight.kind(), data, tiles, first, last, sums);
+      leaves.int8.tiles(weight.kind(), tile.data, tiles, first, last, sums);
     } else {
       for (int64_t i = 0; i < tiles.count(); ++i) {
-        leaves.floats.tile(weight.kind(), data, x.float_tile(row_tile + i), first, last, x.k, tiles.rows_in(i),
+        leaves.floats.tile(weight.kind(), tile.data, x.float_tile(row_tile + i), first, last, x.k, tiles.rows_in(i),
                            sums + i * x.tile_rows * kTileRows);
       }
     }
@@ -191,7 +190,7 @@ void AddProducts(const PackedTiles& weight, int64_t tile, const std::byte* data,
 }
 
 void RunPart(const Part& part, const Rows& x, int64_t row_tile, int64_t row_tiles, const MatmulLeaves& leaves) {
-  static thread_local Scratch plain_memory;
+  static thread_local Scratch memory;
   const PackedTiles& weight = TilesOf(*part.target);
   const int64_t row = row_tile * x.tile_rows;
   const int64_t rows = std::min(row_tiles * x.tile_rows, x.m - row);
@@ -203,19 +202,14 @@ void RunPart(const Part& part, const Rows& x, int64_t row_tile, int64_t row_tile
       __builtin_prefetch(out, 1);
       __builtin_prefetch(out + kTileRows / 2, 1);
     }
-    const std::byte* data = weight.plain() ? nullptr : weight.tile(tile);
-    if (weight.plain()) {
-      float* dequantized = plain_memory.Floats(x.k * (kTileRows + 1));
-      weight.DequantizeTile(tile, dequantized + x.k * kTileRows, dequantized);
-      data = reinterpret_cast<const std::byte*>(dequantized);
-    }
+    const TileView view = weight.tile(tile, memory);
     if (weight.operands() == Operands::kBf16) {
       const RowTiles tiles{x.bf16 + row_tile * x.bf16_stride(), x.bf16_stride(), x.tile_rows, rows};
-      leaves.bf16->tiles(data, tiles, x.k, sums);
+      leaves.bf16->tiles(view.data, tiles, x.k, sums);
     } else {
-      AddProducts(weight, tile, data, x, row_tile, rows, leaves, sums);
+      AddProducts(weight, view, x, row_tile, rows, leaves, sums);
     }
-    Finish(*part.target, sums, weight.row_scales(tile), row, rows, column,
+    Finish(*part.target, sums, view.row_scales, row, rows, column,
            std::min<int64_t>(kTileRows, weight.rows() - column));
   }
 }

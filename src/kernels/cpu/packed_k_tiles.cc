@@ -22,12 +22,12 @@ void SixBits(const std::byte* in, int64_t s, std::byte* scale, std::byte* minimu
 
 // Q5_0: f16 scale, 32 fifth bits, 16 bytes of nibbles (value j + 16 above value j), values less 16. Q5_1: f16 scale and
 // minimum before the bits.
-void PackedTiles::PackFiveBitTile(int64_t index) const {
+void PackedTiles::PackFiveBitTile(int64_t index, const Place& to) const {
   const bool has_min = kind_ == TileKind::kQ8Min;
   const int64_t block_bytes = InfoOf(weight_.storage).block_bytes;
   ForEachBlock(index, [&](int64_t r, int64_t b) {
     const std::byte* from = weight_.row(index * kTileRows + r) + b * block_bytes;
-    std::byte* block = Place(index) + b * BlockBytes(kind_);
+    std::byte* block = to.data + b * BlockBytes(kind_);
     std::memcpy(block + 2 * r, from, 2);
     if (has_min) std::memcpy(block + 64 + 2 * r, from + 2, 2);
     from += has_min ? 4 : 2;
@@ -42,12 +42,12 @@ void PackedTiles::PackFiveBitTile(int64_t index) const {
   });
 }
 
-void PackedTiles::PackKTile(int64_t index) const {
+void PackedTiles::PackKTile(int64_t index, const Place& to) const {
   ForEachBlock(index, [&](int64_t r, int64_t b) {
     const int64_t s = b % kBlocksOfK;
     const std::byte* from = weight_.row(index * kTileRows + r) + b / kBlocksOfK * InfoOf(weight_.storage).block_bytes;
-    std::byte* header = Place(index) + BlockOffset(kind_, FirstOfK(b));
-    std::byte* block = Place(index) + BlockOffset(kind_, b) + kHeaderOfK;
+    std::byte* header = to.data + BlockOffset(kind_, FirstOfK(b));
+    std::byte* block = to.data + BlockOffset(kind_, b) + kHeaderOfK;
     std::byte* quants = QuantsOf(block, r);
     std::byte codes[kQuantBlock];
     if (kind_ == TileKind::kQ6K) {  // low nibbles [128], two high bits of each [64], s8 scales of 16 values [16], f16 d

@@ -8,17 +8,17 @@
 
 namespace gannet {
 
-void PackedTiles::PackE4M3Tile(int64_t index) const {
-  float* const scales = reinterpret_cast<float*>(Place(index));
+void PackedTiles::PackE4M3Tile(int64_t index, const Place& to) const {
+  float* const scales = reinterpret_cast<float*>(to.data);
   std::byte* const codes = reinterpret_cast<std::byte*>(scales + cols());
   const int64_t first = weight_.whole_row(index * kTileRows);
   for (int64_t k = 0; k < cols(); ++k) {
-    scales[k] = kE4M3Unit * (row_scales_.empty() ? weight_.scales->at(first, weight_.first_col + k) : 1.0f);
+    scales[k] = kE4M3Unit * (!to.row_scales ? weight_.scales->at(first, weight_.first_col + k) : 1.0f);
   }
   for (int64_t r = 0; r < RowsIn(index); ++r) {
     const std::byte* from = weight_.row(index * kTileRows + r);
-    if (!row_scales_.empty()) {
-      RowScale(index, r) = weight_.scales->at(weight_.whole_row(index * kTileRows + r), weight_.first_col);
+    if (to.row_scales) {
+      to.row_scales[r] = weight_.scales->at(weight_.whole_row(index * kTileRows + r), weight_.first_col);
     }
     for (int64_t k = 0; k < cols(); ++k) {
       codes[k * kTileRows + r] = from[k];
@@ -28,9 +28,9 @@ void PackedTiles::PackE4M3Tile(int64_t index) const {
 }
 
 // Rows of the tile are 32 columns of the stored matrix, a block of theirs with one scale in each of its rows.
-void PackedTiles::PackTurnedTile(int64_t index) const {
+void PackedTiles::PackTurnedTile(int64_t index, const Place& to) const {
   constexpr int8_t kTwiceE2M1[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-  float* const scales = reinterpret_cast<float*>(Place(index));
+  float* const scales = reinterpret_cast<float*>(to.data);
   int8_t* values = reinterpret_cast<int8_t*>(scales + cols());
   for (int64_t k = 0; k < cols(); ++k, values += kTileRows) {
     const StorageInfo& info = InfoOf(weight_.storage);

@@ -55,7 +55,8 @@ PackedTiles::PackedTiles(const Weight& weight, const TileChoice& choice, const c
       kind_(choice.kind),
       plain_(choice.plain),
       operands_(plain_ ? Operands::kFp32 : OperandsOf(kind_, bf16)),
-      turned_(choice.turned) {
+      turned_(choice.turned),
+      has_row_scales_(choice.row_scales) {
   const std::string storage = Lower(InfoOf(weight.storage).name);
   if (plain_) {
     GANNET_ASSERT(weight.dequantize_row != nullptr, "a weight has a row dequantizer");
@@ -76,7 +77,32 @@ PackedTiles::PackedTiles(const Weight& weight, const TileChoice& choice, const c
   states_ = std::make_unique<std::atomic<State>[]>(static_cast<size_t>(tiles()));
   unpacked_ = tiles();
   if (kind_ == TileKind::kFp4) scale_ranges_.resize(static_cast<size_t>(tiles()));
-  if (choice.row_scales) row_scales_.resize(static_cast<size_t>(tiles() * kTileRows));
+  if (has_row_scales_) row_scales_.resize(static_cast<size_t>(tiles() * kTileRows));
+}
+
+PackedTiles::Place PackedTiles::PlaceOf(int64_t index) const {
+  return {data_.get() + index * tile_bytes_, has_row_scales_ ? row_scales_.data() + index * kTileRows : nullptr,
+          kind_ == TileKind::kFp4 ? &scale_ranges_[static_cast<size_t>(index)] : nullptr};
+}
+
+TileView PackedTiles::tile(int64_t index, Scratch& memory) const {
+  if (plain_) {
+    float* const floats = memory.Floats(cols() * (kTileRows + 1));
+    DequantizeTile(index, floats + cols() * kTileRows, floats);
+    return {.data = reinterpret_cast<const std::byte*>(floats), .row_scales = nullptr, .scale_range = {}};
+  }
+  if (keeps_ && !packed(index)) PackOnce(index);
+  if (packed(index)) {
+    const Place at = PlaceOf(index);
+    return {at.data, at.row_scales, at.scale_range ? *at.scale_range : ScaleRange()};
+  }
+  constexpr int64_t kRowScaleBytes = kTileRows * sizeof(float);
+  std::byte* const begin = memory.Get(kRowScaleBytes + tile_bytes_);
+  std::memset(begin, 0, static_cast<size_t>(kRowScaleBytes + tile_bytes_));
+  float* const row_scales = has_row_scales_ ? reinterpret_cast<float*>(begin) : nullptr;
+  TileView view{begin + kRowScaleBytes, row_scales, {}};
+  PackTile(index, {begin + kRowScaleBytes, row_scales, &view.scale_range});
+  return view;
 }
 
 void PackedTiles::PackOnce(int64_t index) const {
@@ -86,7 +112,7 @@ void PackedTiles::PackOnce(int64_t index) const {
     while (state.load(std::memory_order_acquire) != State::kPacked) std::this_thread::yield();
     return;
   }
-  PackTile(index);
+  PackTile(index, PlaceOf(index));
   state.store(State::kPacked, std::memory_order_release);
   if (unpacked_.fetch_sub(1) == 1 && weight_.mapped && weight_.dense()) {
     MappedFile::Release({weight_.data, static_cast<size_t>(weight_.bytes())});
@@ -100,27 +126,30 @@ std::span<const std::byte> PackedTiles::streamed() const {
 }
 
 void PackedTiles::Settle(ThreadPool& pool) {
-  if (!plain_) pool.ParallelFor(tiles(), [&](int64_t index, int) { tile(index); });
+  if (plain_) return;
+  pool.ParallelFor(tiles(), [&](int64_t index, int) {
+    if (!packed(index)) PackOnce(index);
+  });
 }
 
-void PackedTiles::PackTile(int64_t index) const {
-  if (turned_) return PackTurnedTile(index);
-  if (kind_ == TileKind::kE4M3) return PackE4M3Tile(index);
-  if (kind_ == TileKind::kFp4) return PackFp4Tile(index);
-  if (kind_ == TileKind::kNvFp4) return PackNvFp4Tile(index);
-  if (kind_ == TileKind::kQ4Zero) return PackGroupsOfInt4(index);
-  if (IsK(kind_)) return PackKTile(index);
-  if (weight_.storage == Storage::kI8) return PackRowsOfInt8(index);
-  if (weight_.storage == Storage::kQ5_0 || weight_.storage == Storage::kQ5_1) return PackFiveBitTile(index);
-  IsInteger(kind_) ? PackInt8Tile(index) : PackFloatTile(index);
+void PackedTiles::PackTile(int64_t index, const Place& to) const {
+  if (turned_) return PackTurnedTile(index, to);
+  if (kind_ == TileKind::kE4M3) return PackE4M3Tile(index, to);
+  if (kind_ == TileKind::kFp4) return PackFp4Tile(index, to);
+  if (kind_ == TileKind::kNvFp4) return PackNvFp4Tile(index, to);
+  if (kind_ == TileKind::kQ4Zero) return PackGroupsOfInt4(index, to);
+  if (IsK(kind_)) return PackKTile(index, to);
+  if (weight_.storage == Storage::kI8) return PackRowsOfInt8(index, to);
+  if (weight_.storage == Storage::kQ5_0 || weight_.storage == Storage::kQ5_1) return PackFiveBitTile(index, to);
+  IsInteger(kind_) ? PackInt8Tile(index, to) : PackFloatTile(index, to);
 }
 
-void PackedTiles::PackFp4Tile(int64_t index) const {
+void PackedTiles::PackFp4Tile(int64_t index, const Place& to) const {
   const bool ggml = weight_.storage == Storage::kMxfp4;  // scale and quants together; value j + 16 above value j
   ScaleRange range;
   ForEachBlock(index, [&](int64_t r, int64_t b) {
     const std::byte* from = weight_.row(index * kTileRows + r);
-    std::byte* pair = Place(index) + b / 2 * kFp4PairBytes;
+    std::byte* pair = to.data + b / 2 * kFp4PairBytes;
     std::byte* quants = pair + 64 + 512 * (b % 2) + r / 16 * 256 + 4 * (r % 16);
     if (ggml) {
       pair[32 * (b % 2) + r] = from[17 * b];
@@ -135,22 +164,22 @@ void PackedTiles::PackFp4Tile(int64_t index) const {
     }
     range.Add(std::to_integer<uint8_t>(pair[32 * (b % 2) + r]));
   });
-  scale_ranges_[static_cast<size_t>(index)] = range;
+  *to.scale_range = range;
 }
 
-void PackedTiles::PackNvFp4Tile(int64_t index) const {
+void PackedTiles::PackNvFp4Tile(int64_t index, const Place& to) const {
   const Scales& scales = *weight_.scales;
   for (int64_t r = 0; r < RowsIn(index); ++r) {
-    RowScale(index, r) = kE4M3Unit * scales.factor;
+    to.row_scales[r] = kE4M3Unit * scales.factor;
   }
   ForEachBlock(index, [&](int64_t r, int64_t b) {
     const int64_t row = weight_.whole_row(index * kTileRows + r);
     const std::byte* two = scales.data + row * scales.row_step + weight_.first_col / 16 + 2 * b;
-    std::byte* block = Place(index) + BlockOffset(kind_, b);
+    std::byte* block = to.data + BlockOffset(kind_, b);
     block[r] = two[0];
     block[32 + r] = two[1];
     if (IsNanE4M3(two[0]) || IsNanE4M3(two[1])) {
-      RowScale(index, r) = std::numeric_limits<float>::quiet_NaN();
+      to.row_scales[r] = std::numeric_limits<float>::quiet_NaN();
     }
     std::byte codes[kQuantBlock / 2];
     PairHalves(weight_.row(index * kTileRows + r) + 16 * b, codes);
@@ -158,13 +187,13 @@ void PackedTiles::PackNvFp4Tile(int64_t index) const {
   });
 }
 
-void PackedTiles::PackInt8Tile(int64_t index) const {
+void PackedTiles::PackInt8Tile(int64_t index, const Place& to) const {
   const int64_t block_bytes = InfoOf(weight_.storage).block_bytes;
   const bool has_min = kind_ == TileKind::kQ4Min;
   const int64_t header = has_min ? 4 : 2;  // bytes of scale (and minimum) in the file
   ForEachBlock(index, [&](int64_t r, int64_t b) {
     const std::byte* from = weight_.row(index * kTileRows + r) + b * block_bytes;
-    std::byte* block = Place(index) + b * BlockBytes(kind_);
+    std::byte* block = to.data + b * BlockBytes(kind_);
     std::memcpy(block + 2 * r, from, 2);
     if (has_min) std::memcpy(block + 64 + 2 * r, from + 2, 2);
     std::byte* quants = QuantsOf(block, r);
@@ -177,14 +206,14 @@ void PackedTiles::PackInt8Tile(int64_t index) const {
 }
 
 // Blocks whose scale is 1; a row's own waits for the end of its sum.
-void PackedTiles::PackRowsOfInt8(int64_t index) const {
+void PackedTiles::PackRowsOfInt8(int64_t index, const Place& to) const {
   constexpr uint16_t kOne = 0x3c00;
   for (int64_t r = 0; r < RowsIn(index); ++r) {
     const int64_t row = weight_.whole_row(index * kTileRows + r);
-    RowScale(index, r) = weight_.scales->at(row, weight_.first_col);
+    to.row_scales[r] = weight_.scales->at(row, weight_.first_col);
   }
   ForEachBlock(index, [&](int64_t r, int64_t b) {
-    std::byte* block = Place(index) + b * BlockBytes(kind_);
+    std::byte* block = to.data + b * BlockBytes(kind_);
     std::memcpy(block + 2 * r, &kOne, 2);
     std::byte* quants = QuantsOf(block, r);
     StoreWords(weight_.row(index * kTileRows + r) + b * kQuantBlock, 8, quants, kSignBits);
@@ -193,7 +222,7 @@ void PackedTiles::PackRowsOfInt8(int64_t index) const {
 
 // Every way of packing 4-bit integers alike, from what the row means: value / scale is a whole number again, and a
 // block's smallest one, at least -15 and at most 15 below its largest, becomes its zero point.
-void PackedTiles::PackGroupsOfInt4(int64_t index) const {
+void PackedTiles::PackGroupsOfInt4(int64_t index, const Place& to) const {
   std::vector<float> values(static_cast<size_t>(cols()));
   for (int64_t r = 0; r < RowsIn(index); ++r) {
     const int64_t at = index * kTileRows + r;
@@ -207,7 +236,7 @@ void PackedTiles::PackGroupsOfInt4(int64_t index) const {
         codes[i] = static_cast<int>(std::clamp(code, -15.0f, 15.0f));
         lowest = std::min(lowest, codes[i]);
       }
-      std::byte* block = Place(index) + b * BlockBytes(kind_);
+      std::byte* block = to.data + b * BlockBytes(kind_);
       const uint16_t half = FloatToF16(scale);
       std::memcpy(block + 2 * r, &half, 2);
       block[64 + r] = static_cast<std::byte>(-lowest);
@@ -219,13 +248,13 @@ void PackedTiles::PackGroupsOfInt4(int64_t index) const {
   }
 }
 
-void PackedTiles::PackFloatTile(int64_t index) const {
+void PackedTiles::PackFloatTile(int64_t index, const Place& to) const {
   const int64_t size = kind_ == TileKind::kF32 ? 4 : 2;
   for (int64_t r = 0; r < RowsIn(index); ++r) {
     const std::byte* from = weight_.row(index * kTileRows + r);
-    std::byte* to = Place(index) + r * size;
+    std::byte* column = to.data + r * size;
     const int64_t step = weight_.dense() ? size : weight_.col_bytes;
-    for (int64_t k = 0; k < cols(); ++k) std::memcpy(to + k * kTileRows * size, from + k * step, size);
+    for (int64_t k = 0; k < cols(); ++k) std::memcpy(column + k * kTileRows * size, from + k * step, size);
   }
 }
 

@@ -9,10 +9,18 @@
 
 #include "base/thread_pool.h"
 #include "kernels/cpu/matmul_leaves.h"
+#include "kernels/cpu/scratch.h"
 #include "kernels/cpu/tile_choice.h"
 #include "kernels/matmul.h"
 
 namespace gannet {
+
+// What the leaves read of a tile.
+struct TileView {
+  const std::byte* data = nullptr;
+  const float* row_scales = nullptr;  // [kTileRows] of rows that have one scale each, for the finished sums, or null
+  ScaleRange scale_range;             // of the scales of kFp4
+};
 
 class PackedTiles : public PackedMatrix {
  public:
@@ -23,58 +31,57 @@ class PackedTiles : public PackedMatrix {
   Operands operands() const override { return operands_; }
   bool plain() const { return plain_; }
   int64_t tiles() const { return (rows() + kTileRows - 1) / kTileRows; }
-  // Packed by whoever asks first; safe from any thread.
-  const std::byte* tile(int64_t index) const {
-    if (states_[static_cast<size_t>(index)].load(std::memory_order_acquire) != State::kPacked) PackOnce(index);
-    return Place(index);
-  }
-  // Of the scales of a packed tile of kFp4.
-  ScaleRange scale_range(int64_t index) const { return scale_ranges_[static_cast<size_t>(index)]; }
-  // [kTileRows] of a packed tile whose rows have one scale each, for the finished sums; null where the blocks have
-  // theirs.
-  const float* row_scales(int64_t index) const {
-    return row_scales_.empty() ? nullptr : row_scales_.data() + index * kTileRows;
-  }
+  // Packed by whoever asks first; safe from any thread. What is not kept is in `memory`.
+  TileView tile(int64_t index, Scratch& memory) const;
 
   int64_t bytes() const override { return plain_ ? weight_.bytes() : tiles() * tile_bytes_; }
   bool owns_memory() const override { return !plain_ && unpacked_.load(std::memory_order_acquire) == 0; }
   std::span<const std::byte> streamed() const override;
   void Settle(ThreadPool& pool) override;
+  void set_keeps(bool keeps) override { keeps_ = keeps; }
   const char* kernel() const override { return kernel_.c_str(); }
-
-  // [K][kTileRows] fp32 of a plain weight; `row` holds K floats.
-  void DequantizeTile(int64_t index, float* row, float* tile) const;
 
  private:
   enum class State : uint8_t { kUntouched, kBeingPacked, kPacked };
+  struct Place {  // of a tile, zeros before
+    std::byte* data;
+    float* row_scales;        // null where the blocks have theirs
+    ScaleRange* scale_range;  // of kFp4
+  };
 
-  std::byte* Place(int64_t index) const { return data_.get() + index * tile_bytes_; }
+  // [K][kTileRows] fp32 of a plain weight; `row` holds K floats.
+  void DequantizeTile(int64_t index, float* row, float* tile) const;
+  bool packed(int64_t index) const {
+    return states_[static_cast<size_t>(index)].load(std::memory_order_acquire) == State::kPacked;
+  }
+  Place PlaceOf(int64_t index) const;
   int64_t RowsIn(int64_t index) const { return std::min<int64_t>(kTileRows, rows() - index * kTileRows); }
   // Where the quants of row `r` of a tile begin in a block whose scales begin at `block`.
   std::byte* QuantsOf(std::byte* block, int64_t r) const {
     return block + ScaleBytes(kind_) + r / 16 * HalfQuantBytes(kind_) + 4 * (r % 16);
   }
-  float& RowScale(int64_t index, int64_t r) const { return row_scales_[static_cast<size_t>(index * kTileRows + r)]; }
   void PackOnce(int64_t index) const;
-  void PackTile(int64_t index) const;
+  void PackTile(int64_t index, const Place& to) const;
   template <typename Pack>
   void ForEachBlock(int64_t index, Pack pack) const;
-  void PackInt8Tile(int64_t index) const;
-  void PackFp4Tile(int64_t index) const;
-  void PackNvFp4Tile(int64_t index) const;
-  void PackRowsOfInt8(int64_t index) const;
-  void PackFiveBitTile(int64_t index) const;  // of Q5_0 and Q5_1
-  void PackKTile(int64_t index) const;
-  void PackGroupsOfInt4(int64_t index) const;
-  void PackFloatTile(int64_t index) const;
-  void PackE4M3Tile(int64_t index) const;
-  void PackTurnedTile(int64_t index) const;
+  void PackInt8Tile(int64_t index, const Place& to) const;
+  void PackFp4Tile(int64_t index, const Place& to) const;
+  void PackNvFp4Tile(int64_t index, const Place& to) const;
+  void PackRowsOfInt8(int64_t index, const Place& to) const;
+  void PackFiveBitTile(int64_t index, const Place& to) const;  // of Q5_0 and Q5_1
+  void PackKTile(int64_t index, const Place& to) const;
+  void PackGroupsOfInt4(int64_t index, const Place& to) const;
+  void PackFloatTile(int64_t index, const Place& to) const;
+  void PackE4M3Tile(int64_t index, const Place& to) const;
+  void PackTurnedTile(int64_t index, const Place& to) const;
 
   Weight weight_;
   TileKind kind_;
   bool plain_;
   Operands operands_;
   bool turned_;
+  bool has_row_scales_;
+  bool keeps_ = true;
   int64_t tile_bytes_ = 0;
   std::shared_ptr<std::byte> data_;
   std::unique_ptr<std::atomic<State>[]> states_;  // of each tile
