@@ -56,11 +56,46 @@ CpuTopology Read() {
 int this_part = 0;
 int parts_in_all = 1;
 
+class NodeSet {
+ public:
+  NodeSet() = default;
+  ~NodeSet() { hwloc_bitmap_free(set_); }
+  NodeSet(const NodeSet&) = delete;
+  NodeSet& operator=(const NodeSet&) = delete;
+  hwloc_nodeset_t get() const { return set_; }
+  int count() const { return std::max(1, hwloc_bitmap_weight(set_)); }
+
+ private:
+  hwloc_nodeset_t set_ = hwloc_bitmap_alloc();
+};
+
+NodeSet& MyNodes() {
+  static NodeSet nodes;
+  return nodes;
+}
+
 }  // namespace
 
-void ShareMachine(int part, int parts) {
+int ShareMachine(int part, int parts, int threads) {
   this_part = part;
   parts_in_all = parts;
+  hwloc_topology_t topology = SharedTopology().get();
+  const int cores = ThisMachine().cores;
+  const bool bound = threads * parts <= cores;  // as BindThisThreadToCore has it
+  NodeSet& nodes = MyNodes();
+  hwloc_bitmap_zero(nodes.get());
+  for (int i = bound ? part * threads : 0; i < (bound ? (part + 1) * threads : cores); ++i) {
+    const hwloc_obj_t core = hwloc_get_obj_by_type(topology, HWLOC_OBJ_CORE, static_cast<unsigned>(i));
+    if (core) hwloc_bitmap_or(nodes.get(), nodes.get(), core->nodeset);
+  }
+  return nodes.count();
+}
+
+void SpreadOverNodes(void* area, int64_t bytes) {
+  const NodeSet& nodes = MyNodes();
+  if (nodes.count() == 1) return;
+  hwloc_set_area_membind(SharedTopology().get(), area, static_cast<size_t>(bytes), nodes.get(),
+                         HWLOC_MEMBIND_INTERLEAVE, HWLOC_MEMBIND_BYNODESET);
 }
 
 const CpuTopology& ThisMachine() {

@@ -89,7 +89,9 @@ std::unique_ptr<Model> Model::LoadPart(const std::filesystem::path& path, const 
   model->kv_plan_ = PlanKv(model->spec_, options.kv_type);
   model->max_step_rows_ = options.max_step_rows;
   const int threads = options.threads > 0 ? options.threads : std::max(1, ThisMachine().cores / comm->local_ranks());
-  ShareMachine(comm->local_rank(), comm->local_ranks());
+  if (const int nodes = ShareMachine(comm->local_rank(), comm->local_ranks(), threads); nodes > 1) {
+    Log().info("memory nodes: weights and cache lie on {} in turn", nodes);
+  }
   model->pool_ = std::make_unique<ThreadPool>(threads);
   model->LoadWeights(options);
   return model;
@@ -185,7 +187,7 @@ void Model::SettleLmHead(int64_t all_bytes) {
   const double bytes = static_cast<double>(lm_head_.weight->bytes());
   const double seconds = took.count() * static_cast<double>(all_bytes) / bytes;
   if (!lm_head_.weight->owns_memory() || seconds < 1) return;
-  Log().info("weights are laid out as they are first used, all {:.2f} GB in about {:.0f} s",
+  Log().info("weights are laid out as they are used, all {:.2f} GB in about {:.0f} s",
              static_cast<double>(all_bytes) / 1e9, seconds);
 }
 

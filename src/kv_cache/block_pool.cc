@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "base/cpu_topology.h"
 #include "base/result.h"
 
 namespace gannet {
@@ -23,6 +24,7 @@ BlockPool::BlockPool(const KvGroup& group, int32_t blocks)
     }
     memory_ = static_cast<std::byte*>(memory);
     madvise(memory_, bytes_, MADV_HUGEPAGE);
+    SpreadOverNodes(memory_, static_cast<int64_t>(bytes_));
   }
   free_.reserve(references_.size());
   for (int32_t block = blocks - 1; block >= 0; --block) free_.push_back(block);

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import pathlib
 import shutil
 import struct
@@ -22,9 +23,10 @@ class CliChecks(Checks):
         super().__init__()
         self.program = program
 
-    def run(self, *arguments, text=""):
+    def run(self, *arguments, text="", **environment):
         command = [self.program, *map(str, arguments)]
-        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=300)
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=300,
+                              env=os.environ | environment)
 
     def refused(self, what, words, *arguments, text=""):
         """Exit code 2, nothing on stdout, and a sentence on stderr that names what is wrong."""
@@ -211,6 +213,18 @@ def text(checks, smollm2, scratch):
                     "1,2,3", "--max-tokens", 4, "--print-ids", "--ignore-eos")
 
 
+def memory_nodes(checks, scratch):
+    """Machines as hwloc can be told to see them: one memory node, two, the first of two."""
+    said = []
+    for machine, threads in (("node:1 core:2 pu:1", 2), ("node:2 core:1 pu:1", 2), ("node:2 core:2 pu:1", 2)):
+        out = scratch / "nodes.npy"
+        done = checks.run("logits", GOLDENS / "glm4-moe-lite-f32", "--ids", "1,2,3", "--threads", threads, "--out", out,
+                          HWLOC_SYNTHETIC=machine)
+        said.append((done.returncode, out.read_bytes(), "lie on 2 in turn" in done.stderr))
+    checks.check(all(code == 0 and logits == said[0][1] for code, logits, _ in said) and
+                 [spread for _, _, spread in said] == [False, True, False], f"memory nodes: {said}")
+
+
 def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
@@ -219,6 +233,7 @@ def main():
         mistakes(checks, pathlib.Path(scratch))
         refusals(checks, pathlib.Path(scratch))
         text(checks, sys.argv[2], pathlib.Path(scratch))
+        memory_nodes(checks, pathlib.Path(scratch))
     return checks.end()
 
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "base/cpu_topology.h"
 #include "base/result.h"
 
 namespace gannet {
@@ -36,6 +37,7 @@ std::shared_ptr<std::byte> MapChunk(int64_t bytes) {
   const uintptr_t first = (reinterpret_cast<uintptr_t>(start) + kHugePage - 1) / kHugePage * kHugePage;
   std::byte* aligned = reinterpret_cast<std::byte*>(first);
   madvise(aligned, static_cast<size_t>(bytes), MADV_HUGEPAGE);  // advice only: small pages do as well, slower
+  SpreadOverNodes(aligned, bytes);
   return {mapping, aligned};
 }
 
