@@ -179,6 +179,10 @@ void Model::KeepWeights(bool keep) {
   for (const LoadedMatrix& each : matrices_) each.matrix->set_keeps(keep);
 }
 
+void Model::LayOutWeights() {
+  for (const LoadedMatrix& each : matrices_) each.matrix->Settle(*pool_);
+}
+
 // Every token needs it whole: it is laid out now, and tells how long the other weights will take.
 void Model::SettleLmHead(int64_t all_bytes) {
   const auto begin = std::chrono::steady_clock::now();
