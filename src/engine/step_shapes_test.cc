@@ -119,6 +119,47 @@ TEST(Model, FirstStepKeepsNoWeights) {
   }
 }
 
+// Logits of all rows, by chunks of `chunk`; the first `prompt` tokens are a prompt, the others count as generated.
+std::vector<float> LogitsByChunks(Model& model, const std::vector<TokenId>& ids, int64_t prompt, int64_t chunk) {
+  const int64_t count = std::ssize(ids);
+  KvCache cache(model.kv_plan(), {.tokens = count, .running = 1, .step_tokens = chunk, .prefix_cache = false});
+  std::unique_ptr<KvSequence> sequence = cache.Open(ids);
+  BatchBuilder builder(model.kv_plan());
+  std::vector<float> logits;
+  for (int64_t first = 0; first < count; first += chunk) {
+    const std::span<const TokenId> tokens(ids.data() + first, static_cast<size_t>(std::min(chunk, count - first)));
+    EXPECT_TRUE(cache.Append(*sequence, tokens));
+    builder.Clear();
+    builder.Add(*sequence, first, tokens, prompt, WantLogits::kAll);
+    const std::span<const float> got = model.Forward(builder.batch(), cache);
+    logits.insert(logits.end(), got.begin(), got.end());
+    cache.Commit(*sequence, first + std::ssize(tokens));
+  }
+  cache.Close(std::move(sequence));
+  return logits;
+}
+
+// Prompt rows that see many keys of an int8 cache: the bits that generated rows have in their place, by any chunk.
+TEST(Model, ManyKeysOfAnInt8LatentCache) {
+  bool any = false;
+  for (const Kernels* kernels : AvailableKernels()) {
+    if (kernels->expanded_keys > 1100) continue;
+    any = true;
+    SCOPED_TRACE(kernels->name);
+    const std::unique_ptr<Model> model =
+        Model::Load(GoldenFolder("glm4-moe-lite-f32"),
+                    {.kernels = kernels->name, .threads = 2, .kv_type = KvType::kInt8, .max_step_rows = 128});
+    std::vector<TokenId> ids;
+    for (int64_t i = 0; i < 1200; ++i) ids.push_back(static_cast<TokenId>((i * i + 7 * i) % model->spec().vocab));
+    const std::vector<float> whole = LogitsByChunks(*model, ids, 1200, 128);
+    const std::vector<float> odd = LogitsByChunks(*model, ids, 1200, 77);
+    const std::vector<float> generated = LogitsByChunks(*model, ids, 1100, 128);
+    EXPECT_EQ(std::memcmp(whole.data(), odd.data(), whole.size() * sizeof(float)), 0);
+    EXPECT_EQ(std::memcmp(whole.data(), generated.data(), whole.size() * sizeof(float)), 0);
+  }
+  if (!any) GTEST_SKIP() << "no table of kernels here multiplies bytes fast enough";
+}
+
 // Seven experts, of which a token chooses three, in two of three layers with five heads.
 TEST(Model, KnowsWhatAStepReads) {
   const std::filesystem::path folder = GoldenFolder("glm4-moe-lite-f32");

@@ -1,6 +1,8 @@
 // The named tables of kernels, in order of priority. A model is loaded with one of them and keeps it.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -29,6 +31,9 @@ struct Kernels {
   void (*rms_norm)(const RmsNormArgs& args, ThreadPool& pool);
   void (*rope)(const RopeArgs& args, ThreadPool& pool);
   void (*gated_activation)(const GatedActivationArgs& args, ThreadPool& pool);
+  // Prompt rows that see more keys than this are computed sooner from an int8 latent cache as it is, as generated rows
+  // are, than from keys and values expanded from it.
+  int64_t expanded_keys = std::numeric_limits<int64_t>::max();
 };
 
 // Every table this machine can run, best first; "reference" (plain loops, the definition of every op) is the last.

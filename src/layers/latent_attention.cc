@@ -1,7 +1,8 @@
 // Multi-head latent attention (arXiv 2405.04434). Every row is first written to the latent cache. Prompt rows then
 // expand keys and values from the cache, a piece of kPieceTokens positions at a time; generated rows move their queries
-// into the latent space and attend to the cache itself, and so do prompt rows that see only chosen keys. Both read the
-// cache alone, and a row's form is its own affair, so it comes out the same in any chunk.
+// into the latent space and attend to the cache itself, and so do prompt rows that see only chosen keys, or many keys
+// of an int8 cache. Both read the cache alone, and a row's form is its own affair, so it comes out the same in any
+// chunk.
 #include <algorithm>
 #include <array>
 #include <numeric>
@@ -22,9 +23,9 @@ class LatentForward {
       : spec_(spec), weights_(weights), step_(step), cache_(cache), view_(step.batch.groups[cache.group]) {}
 
   void Project();
-  // Fills Area::kAttention for the prompt rows of one sequence that see all of their keys.
+  // Fills Area::kAttention for the prompt rows of one sequence that expand their keys.
   void ExpandedRows(size_t sequence);
-  // The rows of the step that attend in the latent space: generated ones, and prompt rows with keys to choose among.
+  // The rows of the step that attend in the latent space: generated ones, and prompt rows that do not expand.
   PackedRows AbsorbedRows() const;
   // The same for them. `chosen`: the keys they see, or null.
   void Absorbed(const PackedRows& packed, const ChosenKeys* chosen);
@@ -33,7 +34,10 @@ class LatentForward {
   int64_t key_dim() const { return spec_.nope_dim + spec_.rope_dim; }
   int64_t row_dim() const { return spec_.latent_rank + spec_.rope_dim; }
   int64_t out_width() const { return spec_.heads * spec_.value_dim; }
-  bool Expands(KeySpan span) const { return !spec_.sparse || SeesAll(span, spec_.sparse->top_k); }
+  bool Expands(KeySpan span) const {
+    if (spec_.sparse) return SeesAll(span, spec_.sparse->top_k);
+    return cache_.pages.layout.type != KvType::kInt8 || span.end - span.begin <= step_.kernels.expanded_keys;
+  }
   float* At(Area area) const { return step_.buffers[area]; }
   void ExpandPiece(std::span<const int32_t> blocks, int64_t first, int64_t count, const KvPages& pages);
 
@@ -195,13 +199,12 @@ void LatentForward::Absorbed(const PackedRows& packed, const ChosenKeys* chosen)
     jobs[i] = {q + h * key_dim(), q_width, count, spec_.nope_dim, {&targets[i], 1}, rows};
   }
   step_.kernels.matmul(jobs, step_.pool);
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t row = rows[static_cast<size_t>(i)];
+  step_.pool.ParallelFor(count, [&](int64_t i, int) {
+    const float* from = q + rows[static_cast<size_t>(i)] * q_width + spec_.nope_dim;
     for (int64_t h = 0; h < heads; ++h) {
-      std::copy_n(q + row * q_width + h * key_dim() + spec_.nope_dim, spec_.rope_dim,
-                  absorbed + (i * heads + h) * row_dim() + spec_.latent_rank);
+      std::copy_n(from + h * key_dim(), spec_.rope_dim, absorbed + (i * heads + h) * row_dim() + spec_.latent_rank);
     }
-  }
+  });
   const std::vector<AttentionSequence> sequences = packed.In(view_);
   step_.kernels.attention({.q = absorbed,
                            .q_stride = heads * row_dim(),
@@ -222,10 +225,10 @@ void LatentForward::Absorbed(const PackedRows& packed, const ChosenKeys* chosen)
         latent_out + h * spec_.latent_rank, heads * spec_.latent_rank, count, spec_.latent_rank, {&targets[i], 1}, {}};
   }
   step_.kernels.matmul(jobs, step_.pool);
-  for (int64_t i = 0; i < count; ++i) {
+  step_.pool.ParallelFor(count, [&](int64_t i, int) {
     std::copy_n(absorbed + i * out_width(), out_width(),
                 At(Area::kAttention) + rows[static_cast<size_t>(i)] * out_width());
-  }
+  });
 }
 
 }  // namespace

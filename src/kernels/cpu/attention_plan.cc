@@ -10,7 +10,9 @@
 namespace gannet {
 namespace {
 
-constexpr int64_t kLinesPerTask = 32;  // a key block read once serves so many lines
+// A key block read once serves so many lines.
+constexpr int64_t kLinesPerTask = 32;
+constexpr int64_t kLinesPerInt8LatentTask = 80;  // whole sixteens of 20 heads
 constexpr int64_t kTasksPerThread = 4;
 
 struct Pieces {
@@ -54,7 +56,9 @@ void RunAttention(const AttentionArgs& args, ThreadPool& pool, const AttentionLe
   for (const AttentionSequence& sequence : args.sequences) lines += sequence.row_count * group * layout.kv_heads;
   // Lines of one row stay together: they share its span, and a key that is read serves them all. Where there is too
   // little to do for all threads the pieces of a long context are cut first, lines last.
-  int64_t per_task = std::max(group, std::min(kLinesPerTask, lines / wanted) / group * group);
+  const bool int8_latent = layout.latent && layout.type == KvType::kInt8;
+  const int64_t most_lines = int8_latent ? kLinesPerInt8LatentTask : kLinesPerTask;
+  int64_t per_task = std::max(group, std::min(most_lines, lines / wanted) / group * group);
 
   static thread_local std::vector<AttentionSequence> row_memory;
   std::span<const AttentionSequence> sequences = args.sequences;
