@@ -56,7 +56,7 @@ class Model {
   const Kernels& kernels() const { return *kernels_; }
   ThreadPool& pool() { return *pool_; }
   int64_t max_step_rows() const { return max_step_rows_; }
-  int64_t weight_bytes() const { return weight_bytes_; }                   // held or streamed, all layers
+  int64_t weight_bytes() const { return weight_bytes_; }  // held or streamed, all layers
   // Now, instead of when steps need them.
   void LayOutWeights();
   const std::vector<LoadedMatrix>& matrices() const { return matrices_; }  // all that products read

@@ -25,7 +25,7 @@ namespace {
 
 const Int8Leaves& Vnni() { return N_AVX3::kInt8LeavesVnni; }
 
-constexpr int kLeastRows = 9;      // fewer are faster with VNNI
+constexpr int kLeastRows = 9;        // fewer are faster with VNNI
 constexpr int64_t kLine = 64;        // of 16 weight rows by four k
 constexpr int64_t kHalfBytes = 512;  // 16 weight rows of a block as int8, [8 groups][16 rows][4 k]
 constexpr int64_t kBlocks = 16;      // unpacked at a time, 16 KB
