@@ -57,8 +57,7 @@ class Model {
   ThreadPool& pool() { return *pool_; }
   int64_t max_step_rows() const { return max_step_rows_; }
   int64_t weight_bytes() const { return weight_bytes_; }  // held or streamed, all layers
-  // Now, instead of when steps need them.
-  void LayOutWeights();
+  void LayOutWeights();                                   // all of them now, instead of when steps need them
   const std::vector<LoadedMatrix>& matrices() const { return matrices_; }  // all that products read
   // Of weights, read to generate a token for each of so many streams, on average.
   double bytes_per_step(int streams) const;

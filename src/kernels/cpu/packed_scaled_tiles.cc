@@ -13,7 +13,7 @@ void PackedTiles::PackE4M3Tile(int64_t index, const Place& to) const {
   std::byte* const codes = reinterpret_cast<std::byte*>(scales + cols());
   const int64_t first = weight_.whole_row(index * kTileRows);
   for (int64_t k = 0; k < cols(); ++k) {
-    scales[k] = kE4M3Unit * (!to.row_scales ? weight_.scales->at(first, weight_.first_col + k) : 1.0f);
+    scales[k] = kE4M3Unit * (to.row_scales ? 1.0f : weight_.scales->at(first, weight_.first_col + k));
   }
   for (int64_t r = 0; r < RowsIn(index); ++r) {
     const std::byte* from = weight_.row(index * kTileRows + r);
