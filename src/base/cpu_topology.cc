@@ -74,19 +74,24 @@ NodeSet& MyNodes() {
   return nodes;
 }
 
+// The core of the index-th of `count` threads; null where they are more than the cores.
+hwloc_obj_t CoreOfThread(int index, int count) {
+  if (count * parts_in_all > ThisMachine().cores) return nullptr;
+  const int core = this_part * count + index;
+  return hwloc_get_obj_by_type(SharedTopology().get(), HWLOC_OBJ_CORE, static_cast<unsigned>(core));
+}
+
 }  // namespace
 
 int ShareMachine(int part, int parts, int threads) {
   this_part = part;
   parts_in_all = parts;
-  hwloc_topology_t topology = SharedTopology().get();
-  const int cores = ThisMachine().cores;
-  const bool bound = threads * parts <= cores;  // as BindThisThreadToCore has it
   NodeSet& nodes = MyNodes();
   hwloc_bitmap_zero(nodes.get());
-  for (int i = bound ? part * threads : 0; i < (bound ? (part + 1) * threads : cores); ++i) {
-    const hwloc_obj_t core = hwloc_get_obj_by_type(topology, HWLOC_OBJ_CORE, static_cast<unsigned>(i));
-    if (core) hwloc_bitmap_or(nodes.get(), nodes.get(), core->nodeset);
+  for (int i = 0; i < threads; ++i) {
+    const hwloc_obj_t core = CoreOfThread(i, threads);
+    const hwloc_obj_t place = core ? core : hwloc_get_root_obj(SharedTopology().get());
+    hwloc_bitmap_or(nodes.get(), nodes.get(), place->nodeset);
   }
   return nodes.count();
 }
@@ -119,14 +124,11 @@ int64_t AvailableMemoryBytes() {
 }
 
 void BindThisThreadToCore(int index, int count) {
-  hwloc_topology_t topology = SharedTopology().get();
-  if (count * parts_in_all > ThisMachine().cores) return;
-  index += this_part * count;
-  const hwloc_obj_t core = hwloc_get_obj_by_type(topology, HWLOC_OBJ_CORE, static_cast<unsigned>(index));
+  const hwloc_obj_t core = CoreOfThread(index, count);
   if (!core) return;
   hwloc_cpuset_t set = hwloc_bitmap_dup(core->cpuset);
   hwloc_bitmap_singlify(set);
-  hwloc_set_cpubind(topology, set, HWLOC_CPUBIND_THREAD);
+  hwloc_set_cpubind(SharedTopology().get(), set, HWLOC_CPUBIND_THREAD);
   hwloc_bitmap_free(set);
 }
 

@@ -8,9 +8,9 @@
 #include <cstring>
 
 #include "base/npy.h"
-#include "engine/batch_builder.h"
 #include "engine/model.h"
 #include "engine/test_goldens.h"
+#include "engine/test_logits.h"
 
 namespace gannet {
 namespace {
@@ -44,23 +44,7 @@ std::vector<MaskGolden> ReadMasks(const std::filesystem::path& folder) {
 }
 
 std::vector<float> LogitsOf(Model& model, const MaskGolden& golden, int64_t chunk) {
-  const int64_t count = std::ssize(golden.ids);
-  KvCache cache(model.kv_plan(), {.tokens = count, .running = 1, .step_tokens = count, .prefix_cache = false});
-  std::unique_ptr<KvSequence> sequence = cache.Open(golden.ids);
-  BatchBuilder builder(model.kv_plan());
-  std::vector<float> rows;
-  for (int64_t first = 0, end = 0; first < count; first = end) {
-    end = golden.mask.Cut(first, std::min(first + chunk, count));
-    const std::span<const TokenId> tokens(golden.ids.data() + first, static_cast<size_t>(end - first));
-    EXPECT_TRUE(cache.Append(*sequence, tokens));
-    builder.Clear();
-    builder.Add(*sequence, first, tokens, count, WantLogits::kAll, golden.mask);
-    const std::span<const float> logits = model.Forward(builder.batch(), cache);
-    rows.insert(rows.end(), logits.begin(), logits.end());
-    cache.Commit(*sequence, end);
-  }
-  cache.Close(std::move(sequence));
-  return rows;
+  return LogitsByChunks(model, golden.ids, std::ssize(golden.ids), chunk, golden.mask);
 }
 
 class Masks : public testing::TestWithParam<const char*> {};

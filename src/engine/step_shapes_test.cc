@@ -11,6 +11,7 @@
 #include "engine/batch_builder.h"
 #include "engine/model.h"
 #include "engine/test_goldens.h"
+#include "engine/test_logits.h"
 
 namespace gannet {
 namespace {
@@ -86,26 +87,6 @@ INSTANTIATE_TEST_SUITE_P(Models, StepShapes,
                                          "qwen3-moe-mixed", "numpy-grouped-fused-gate", "deepseek-v32-yarn",
                                          "glm-moe-dsa-mixed"),
                          FolderTestName());
-
-// Logits of all rows, by chunks of `chunk`; the first `prompt` tokens are a prompt, the others count as generated.
-std::vector<float> LogitsByChunks(Model& model, const std::vector<TokenId>& ids, int64_t prompt, int64_t chunk) {
-  const int64_t count = std::ssize(ids);
-  KvCache cache(model.kv_plan(), {.tokens = count, .running = 1, .step_tokens = chunk, .prefix_cache = false});
-  std::unique_ptr<KvSequence> sequence = cache.Open(ids);
-  BatchBuilder builder(model.kv_plan());
-  std::vector<float> logits;
-  for (int64_t first = 0; first < count; first += chunk) {
-    const std::span<const TokenId> tokens(ids.data() + first, static_cast<size_t>(std::min(chunk, count - first)));
-    EXPECT_TRUE(cache.Append(*sequence, tokens));
-    builder.Clear();
-    builder.Add(*sequence, first, tokens, prompt, WantLogits::kAll);
-    const std::span<const float> got = model.Forward(builder.batch(), cache);
-    logits.insert(logits.end(), got.begin(), got.end());
-    cache.Commit(*sequence, first + std::ssize(tokens));
-  }
-  cache.Close(std::move(sequence));
-  return logits;
-}
 
 int64_t LaidOut(const Model& model) {
   return std::ranges::count_if(model.matrices(), [](const LoadedMatrix& each) { return each.matrix->owns_memory(); });

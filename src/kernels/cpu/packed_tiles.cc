@@ -55,8 +55,7 @@ PackedTiles::PackedTiles(const Weight& weight, const TileChoice& choice, const c
       kind_(choice.kind),
       plain_(choice.plain),
       operands_(plain_ ? Operands::kFp32 : OperandsOf(kind_, bf16)),
-      turned_(choice.turned),
-      has_row_scales_(choice.row_scales) {
+      turned_(choice.turned) {
   const std::string storage = Lower(InfoOf(weight.storage).name);
   if (plain_) {
     GANNET_ASSERT(weight.dequantize_row != nullptr, "a weight has a row dequantizer");
@@ -77,11 +76,11 @@ PackedTiles::PackedTiles(const Weight& weight, const TileChoice& choice, const c
   states_ = std::make_unique<std::atomic<State>[]>(static_cast<size_t>(tiles()));
   unpacked_ = tiles();
   if (kind_ == TileKind::kFp4) scale_ranges_.resize(static_cast<size_t>(tiles()));
-  if (has_row_scales_) row_scales_.resize(static_cast<size_t>(tiles() * kTileRows));
+  if (choice.row_scales) row_scales_.resize(static_cast<size_t>(tiles() * kTileRows));
 }
 
 PackedTiles::Place PackedTiles::PlaceOf(int64_t index) const {
-  return {data_.get() + index * tile_bytes_, has_row_scales_ ? row_scales_.data() + index * kTileRows : nullptr,
+  return {data_.get() + index * tile_bytes_, row_scales_.empty() ? nullptr : row_scales_.data() + index * kTileRows,
           kind_ == TileKind::kFp4 ? &scale_ranges_[static_cast<size_t>(index)] : nullptr};
 }
 
@@ -99,7 +98,7 @@ TileView PackedTiles::tile(int64_t index, Scratch& memory) const {
   constexpr int64_t kRowScaleBytes = kTileRows * sizeof(float);
   std::byte* const begin = memory.Get(kRowScaleBytes + tile_bytes_);
   std::memset(begin, 0, static_cast<size_t>(kRowScaleBytes + tile_bytes_));
-  float* const row_scales = has_row_scales_ ? reinterpret_cast<float*>(begin) : nullptr;
+  float* const row_scales = row_scales_.empty() ? nullptr : reinterpret_cast<float*>(begin);
   TileView view{begin + kRowScaleBytes, row_scales, {}};
   PackTile(index, {begin + kRowScaleBytes, row_scales, &view.scale_range});
   return view;

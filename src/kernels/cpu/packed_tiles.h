@@ -80,13 +80,12 @@ class PackedTiles : public PackedMatrix {
   bool plain_;
   Operands operands_;
   bool turned_;
-  bool has_row_scales_;
   bool keeps_ = true;
   int64_t tile_bytes_ = 0;
   std::shared_ptr<std::byte> data_;
   std::unique_ptr<std::atomic<State>[]> states_;  // of each tile
   mutable std::atomic<int64_t> unpacked_ = 0;     // tiles
-  mutable std::vector<float> row_scales_;
+  mutable std::vector<float> row_scales_;         // [tiles][kTileRows], or none
   mutable std::vector<ScaleRange> scale_ranges_;  // of each tile
   std::string kernel_;
 };
