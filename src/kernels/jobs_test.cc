@@ -53,6 +53,51 @@ TEST(MatmulJobs, GatheredJobsGiveTheBitsOfSingleProducts) {
   }
 }
 
+// Two weights of any storages, with biases, a last tile that is not whole and rows of every path.
+TEST(MatmulJobs, AGatedProductGivesTheBitsOfItsParts) {
+  ThreadPool pool(2);
+  constexpr int64_t kN = 75, kK = 96, kStride = kN + 5;
+  constexpr float kUntouched = 1234.5f;
+  const std::vector<float> gate_bias = RandomFloats(kN, 8), up_bias = RandomFloats(kN, 9);
+  const Storage storages[][2] = {{Storage::kE2M1, Storage::kE2M1},
+                                 {Storage::kE2M1, Storage::kBF16},
+                                 {Storage::kQ4_1, Storage::kI8},
+                                 {Storage::kF32, Storage::kQ8_0}};
+  for (const Kernels* kernels : AvailableKernels()) {
+    for (const auto& [of_gate, of_up] : storages) {
+      const TestWeight gate_weight = RandomWeight(of_gate, kN, kK, 6), up_weight = RandomWeight(of_up, kN, kK, 7);
+      const auto gate = kernels->pack(gate_weight.weight), up = kernels->pack(up_weight.weight);
+      for (const int64_t rows : {1, 3, 9, 45, 300}) {
+        for (const bool biased : {false, true}) {
+          const std::vector<float> x = RandomFloats(rows * kK, 3);
+          const ActivationSpec activation{Activation::kClampedSwiglu, 2, 1.7};
+          std::vector<float> got(static_cast<size_t>(rows * kStride), kUntouched), want = got, ups = got;
+          const float* const biases[] = {biased ? gate_bias.data() : nullptr, biased ? up_bias.data() : nullptr};
+          MatmulTarget gated{gate.get(), got.data(), kStride, biases[0], false};
+          gated.up = up.get();
+          gated.up_bias = biases[1];
+          gated.activation = activation;
+          const MatmulTarget parts[] = {{gate.get(), want.data(), kStride, biases[0], false},
+                                        {up.get(), ups.data(), kStride, biases[1], false}};
+          const MatmulArgs jobs[] = {{x.data(), kK, rows, kK, {&gated, 1}, {}}, {x.data(), kK, rows, kK, parts, {}}};
+          kernels->matmul({jobs, 2}, pool);
+          kernels->gated_activation({.gate = want.data(),
+                                     .gate_stride = kStride,
+                                     .up = ups.data(),
+                                     .up_stride = kStride,
+                                     .out = want.data(),
+                                     .out_stride = kStride,
+                                     .rows = rows,
+                                     .width = kN,
+                                     .activation = activation},
+                                    pool);
+          EXPECT_TRUE(SameBits(got, want)) << kernels->name << ", " << rows << " rows";
+        }
+      }
+    }
+  }
+}
+
 TEST(MatmulJobs, AStridedWeightIsItsDenseCopy) {
   ThreadPool pool(1);
   constexpr int64_t kN = 37, kK = 29;

@@ -2,6 +2,8 @@
 //
 //   out[m, n] (+)= sum_k x[m, k] * w[n, k]  (+ bias[n])
 //
+// or, of two weights, the gated product of a feed-forward layer.
+//
 // The reference table multiplies as written. The fast ones first round x for weights of Q8_0, Q4_0, Q4_1, int8 by
 // channel and 4-bit integers in groups, in blocks of 32, to multiples of max|x| / 32258, for those of MXFP4 to
 // multiples of max|x| / 127 (cpu/matmul_leaves.h); for other weights they use x as it is.
@@ -16,6 +18,7 @@
 
 #include "base/thread_pool.h"
 #include "base/weight.h"
+#include "spec/layer_spec.h"
 
 namespace gannet {
 
@@ -56,6 +59,11 @@ struct MatmulTarget {
   int64_t out_stride = 0;                // floats between rows of out
   const float* bias = nullptr;           // [N], or null
   bool accumulate = false;               // add to what out holds (after bias is added to the product)
+  // With `up`, [N, K] as weight is: out = activation(product with weight) * product with up, as gated_activation has
+  // them, each with its bias; nothing is accumulated.
+  const PackedMatrix* up = nullptr;
+  const float* up_bias = nullptr;  // [N], or null
+  ActivationSpec activation = {};
 };
 
 // Products of the same rows with several weights of the same K.

@@ -37,8 +37,9 @@ struct Linear {
   std::vector<float> bias;  // [rows] or empty
 
   MatmulTarget To(float* out, int64_t stride, bool accumulate = false) const {
-    return {weight.get(), out, stride, bias.empty() ? nullptr : bias.data(), accumulate};
+    return {.weight = weight.get(), .out = out, .out_stride = stride, .bias = bias_or_null(), .accumulate = accumulate};
   }
+  const float* bias_or_null() const { return bias.empty() ? nullptr : bias.data(); }
 };
 
 struct GroupedAttentionWeights {
@@ -65,6 +66,15 @@ struct LatentAttentionWeights {
 };
 struct DenseFfnWeights {
   Linear gate, up, down;
+
+  // activation(gate) * up.
+  MatmulTarget Inner(const ActivationSpec& activation, float* out, int64_t stride) const {
+    MatmulTarget target = gate.To(out, stride);
+    target.up = up.weight.get();
+    target.up_bias = up.bias_or_null();
+    target.activation = activation;
+    return target;
+  }
 };
 struct MoeFfnWeights {
   Linear router;

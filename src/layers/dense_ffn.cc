@@ -4,14 +4,12 @@
 namespace gannet {
 
 void FfnForward(const DenseFfn& spec, const DenseFfnWeights& weights, const StepContext& step) {
-  float* gate = step.buffers[Area::kFfnGate];
-  float* up = step.buffers[Area::kFfnUp];
+  float* inner = step.buffers[Area::kFfnInner];
   const int64_t hidden = weights.down.weight->rows();
-  const MatmulTarget inner[] = {weights.gate.To(gate, spec.width), weights.up.To(up, spec.width)};
-  Multiply(step, step.buffers[Area::kNormed], hidden, inner);
-  Activate(step, spec.activation, gate, up, step.batch.rows(), spec.width);
+  const MatmulTarget gated[] = {weights.Inner(spec.activation, inner, spec.width)};
+  Multiply(step, step.buffers[Area::kNormed], hidden, gated);
   const MatmulTarget output[] = {weights.down.To(step.sum(), hidden, /*accumulate=*/true)};
-  Multiply(step, gate, spec.width, output);
+  Multiply(step, inner, spec.width, output);
 }
 
 }  // namespace gannet

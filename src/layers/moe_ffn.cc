@@ -43,14 +43,13 @@ Assignment Assign(const RouterSpec& spec, const MoeFfnWeights& weights, const St
 }
 
 void Experts(const MoeFfn& spec, const MoeFfnWeights& weights, const StepContext& step, const Assignment& all) {
-  float* gate = step.buffers[Area::kExpertGate];
-  float* up = step.buffers[Area::kExpertUp];
+  float* inner = step.buffers[Area::kExpertInner];
   float* out = step.buffers[Area::kExpertOut];
   const int64_t hidden = weights.router.weight->cols();
   const int64_t width = spec.expert_width;
   std::vector<MatmulTarget> targets;
   std::vector<MatmulArgs> jobs;
-  targets.reserve(2 * weights.experts.size());
+  targets.reserve(weights.experts.size());
   const auto for_used = [&](auto add) {
     targets.clear();
     jobs.clear();
@@ -63,21 +62,17 @@ void Experts(const MoeFfn& spec, const MoeFfnWeights& weights, const StepContext
     step.kernels.matmul(jobs, step.pool);
   };
   for_used([&](const DenseFfnWeights& expert, int64_t first, int64_t count) {
-    targets.push_back(expert.gate.To(gate + first * width, width));
-    targets.push_back(expert.up.To(up + first * width, width));
+    targets.push_back(expert.Inner(spec.activation, inner + first * width, width));
     jobs.push_back({step.buffers[Area::kNormed],
                     hidden,
                     count,
                     hidden,
-                    {&targets.back() - 1, 2},
+                    {&targets.back(), 1},
                     {all.rows.data() + first, static_cast<size_t>(count)}});
   });
-  const int64_t begin = all.first[static_cast<size_t>(spec.first_held)];  // pairs of the experts held here
-  const int64_t end = all.first[static_cast<size_t>(spec.first_held + spec.held_experts())];
-  Activate(step, spec.activation, gate + begin * width, up + begin * width, end - begin, width);
   for_used([&](const DenseFfnWeights& expert, int64_t first, int64_t count) {
     targets.push_back(expert.down.To(out + first * hidden, hidden));
-    jobs.push_back({gate + first * width, width, count, width, {&targets.back(), 1}, {}});
+    jobs.push_back({inner + first * width, width, count, width, {&targets.back(), 1}, {}});
   });
 }
 

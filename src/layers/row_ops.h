@@ -44,19 +44,4 @@ inline void Rotate(const StepContext& step, const RopeSpec& spec, const BatchRop
                     step.pool);
 }
 
-// gate [rows, width] becomes activation(gate) * up.
-inline void Activate(const StepContext& step, const ActivationSpec& activation, float* gate, const float* up,
-                     int64_t rows, int64_t width) {
-  step.kernels.gated_activation({.gate = gate,
-                                 .gate_stride = width,
-                                 .up = up,
-                                 .up_stride = width,
-                                 .out = gate,
-                                 .out_stride = width,
-                                 .rows = rows,
-                                 .width = width,
-                                 .activation = activation},
-                                step.pool);
-}
-
 }  // namespace gannet

@@ -40,22 +40,20 @@ class FloatBuffer {
 
 // What lies between the operations of a step. Widths are in floats, of a row unless said otherwise.
 enum class Area {
-  kHidden,     // the residual stream
-  kNormed,     // input of a mixer or feed-forward
-  kQ,          // query heads * key width
-  kK,          // kv heads * key width; latent and rotated key part
-  kV,          // kv heads * value width
-  kQDown,      // query bottleneck
-  kAbsorbed,   // heads * (latent + rope): queries of generated rows in the latent space
-  kLatentOut,  // heads * latent: their attention output
-  kAttention,  // heads * value width
-  kGate,       // of the attention output
-  kCarry,      // softmax states between pieces of keys
-  kFfnGate,    // width of a dense or shared feed-forward
-  kFfnUp,
-  kRouter,      // experts
-  kExpertGate,  // chosen experts * their width
-  kExpertUp,
+  kHidden,        // the residual stream
+  kNormed,        // input of a mixer or feed-forward
+  kQ,             // query heads * key width
+  kK,             // kv heads * key width; latent and rotated key part
+  kV,             // kv heads * value width
+  kQDown,         // query bottleneck
+  kAbsorbed,      // heads * (latent + rope): queries of generated rows in the latent space
+  kLatentOut,     // heads * latent: their attention output
+  kAttention,     // heads * value width
+  kGate,          // of the attention output
+  kCarry,         // softmax states between pieces of keys
+  kFfnInner,      // width of a dense or shared feed-forward
+  kRouter,        // experts
+  kExpertInner,   // chosen experts * their width
   kExpertOut,     // chosen experts * hidden
   kIndexQ,        // indexer heads * dim
   kIndexK,        // indexer dim

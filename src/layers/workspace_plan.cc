@@ -21,11 +21,9 @@ constexpr std::array<std::string_view, kAreas> kNames = {"hidden",
                                                          "attention",
                                                          "gate",
                                                          "carry",
-                                                         "ffn gate",
-                                                         "ffn up",
+                                                         "ffn inner",
                                                          "router",
-                                                         "expert gate",
-                                                         "expert up",
+                                                         "expert inner",
                                                          "expert out",
                                                          "index q",
                                                          "index k",
@@ -88,17 +86,12 @@ void NeedIndexer(const LatentAttention& mixer, WorkspacePlan& plan, Widths& widt
   widths.Need(Area::kIndexWeights, indexer.heads);
 }
 
-void Need(const DenseFfn& ffn, Widths& widths) {
-  widths.Need(Area::kFfnGate, ffn.width);
-  widths.Need(Area::kFfnUp, ffn.width);
-}
+void Need(const DenseFfn& ffn, Widths& widths) { widths.Need(Area::kFfnInner, ffn.width); }
 
 void NeedExperts(const MoeFfn& ffn, int64_t hidden, Widths& widths) {
-  widths.Need(Area::kFfnGate, ffn.shared_width);
-  widths.Need(Area::kFfnUp, ffn.shared_width);
+  widths.Need(Area::kFfnInner, ffn.shared_width);
   widths.Need(Area::kRouter, ffn.router.experts);
-  widths.Need(Area::kExpertGate, ffn.router.chosen * ffn.expert_width);
-  widths.Need(Area::kExpertUp, ffn.router.chosen * ffn.expert_width);
+  widths.Need(Area::kExpertInner, ffn.router.chosen * ffn.expert_width);
   widths.Need(Area::kExpertOut, ffn.router.chosen * hidden);
 }
 

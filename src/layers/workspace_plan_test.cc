@@ -26,11 +26,10 @@ TEST(WorkspacePlan, TakesTheMaximumOverLayersFieldByField) {
   EXPECT_EQ(plan[Area::kK], 32);
   EXPECT_EQ(plan[Area::kV], 32);
   EXPECT_EQ(plan[Area::kAttention], 120);
-  EXPECT_EQ(plan[Area::kFfnGate], 80);
-  EXPECT_EQ(plan[Area::kFfnUp], 80);
+  EXPECT_EQ(plan[Area::kFfnInner], 80);
   EXPECT_EQ(plan.logits, 1000);
-  EXPECT_EQ(plan.floats_per_row(), 48 + 48 + 60 + 32 + 32 + 120 + 80 + 80);
-  EXPECT_EQ(plan.bytes(3, 2), 4 * (3 * 500 + 2 * 1000));
+  EXPECT_EQ(plan.floats_per_row(), 48 + 48 + 60 + 32 + 32 + 120 + 80);
+  EXPECT_EQ(plan.bytes(3, 2), 4 * (3 * 420 + 2 * 1000));
 }
 
 }  // namespace

@@ -146,18 +146,19 @@ struct Softsign {  // (x / (1 + |x|) + shift) * scale
 };
 
 template <typename Act>
+HWY_INLINE void ActivateRun(const Act& act, const float* gate, const float* up, float* out, int64_t count) {
+  for (int64_t i = 0; i < count; i += 16) {
+    StoreSome(act(LoadSome(gate + i, count - i), LoadSome(up + i, count - i)), out + i, count - i);
+  }
+}
+
+template <typename Act>
 void ActivateRows(const GatedActivationArgs& args, const Act& act, ThreadPool& pool) {
   ForRows(args.rows, args.width, pool, [&](int64_t row) HWY_ATTR {
     const float* gate = args.gate + row * args.gate_stride;
     const float* up = args.up + row * args.up_stride;
     float* out = args.out + row * args.out_stride;
-    if (args.gate_repeat == 1) {
-      for (int64_t i = 0; i < args.width; i += 16) {
-        const int64_t left = args.width - i;
-        StoreSome(act(LoadSome(gate + i, left), LoadSome(up + i, left)), out + i, left);
-      }
-      return;
-    }
+    if (args.gate_repeat == 1) return ActivateRun(act, gate, up, out, args.width);
     for (int64_t first = 0; first < args.width; first += args.gate_repeat, ++gate) {
       const F32x16 same = Broadcast(*gate);
       for (int64_t i = 0; i < args.gate_repeat; i += 16) {
@@ -166,6 +167,26 @@ void ActivateRows(const GatedActivationArgs& args, const Act& act, ThreadPool& p
       }
     }
   });
+}
+
+// use(the function of gate and up that `activation` is).
+template <typename Use>
+HWY_INLINE void WithActivation(const ActivationSpec& activation, const Use& use) {
+  const float limit = static_cast<float>(activation.limit);
+  switch (activation.kind) {
+    case Activation::kSilu:
+      return use(Silu());
+    case Activation::kClampedSilu:
+      return use(ClampedSilu{limit});
+    case Activation::kClampedSwiglu:
+      return use(ClampedSwiglu{limit, static_cast<float>(activation.alpha)});
+    case Activation::kSigmoid:
+      return use(Sigmoid());
+    case Activation::kScaledSoftsign:
+      return use(Softsign{0, 2});
+    case Activation::kShiftedSoftsign:
+      return use(Softsign{1, 0.5f});
+  }
 }
 
 }  // namespace
@@ -191,21 +212,11 @@ void Rope(const RopeArgs& args, ThreadPool& pool) {
 }
 
 void GatedActivation(const GatedActivationArgs& args, ThreadPool& pool) {
-  const float limit = static_cast<float>(args.activation.limit);
-  switch (args.activation.kind) {
-    case Activation::kSilu:
-      return ActivateRows(args, Silu(), pool);
-    case Activation::kClampedSilu:
-      return ActivateRows(args, ClampedSilu{limit}, pool);
-    case Activation::kClampedSwiglu:
-      return ActivateRows(args, ClampedSwiglu{limit, static_cast<float>(args.activation.alpha)}, pool);
-    case Activation::kSigmoid:
-      return ActivateRows(args, Sigmoid(), pool);
-    case Activation::kScaledSoftsign:
-      return ActivateRows(args, Softsign{0, 2}, pool);
-    case Activation::kShiftedSoftsign:
-      return ActivateRows(args, Softsign{1, 0.5f}, pool);
-  }
+  WithActivation(args.activation, [&](const auto& act) HWY_ATTR { ActivateRows(args, act, pool); });
+}
+
+void Activate(const ActivationSpec& activation, float* gate, const float* up, int64_t count) {
+  WithActivation(activation, [&](const auto& act) HWY_ATTR { ActivateRun(act, gate, up, gate, count); });
 }
 
 }  // namespace gannet::HWY_NAMESPACE

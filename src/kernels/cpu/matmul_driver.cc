@@ -41,6 +41,19 @@ struct Rows {
   bool wants_one_plane = false;
   bool wants_bf16 = false;
   bool wants_floats = false;
+  void WantFor(const PackedTiles& weight) {
+    GANNET_ASSERT(weight.cols() == k, "the targets of a matmul have the K of its rows");
+    switch (weight.operands()) {
+      case Operands::kInt8:
+        (OnePlane(weight.kind()) ? wants_one_plane : wants_quantized) = true;
+        break;
+      case Operands::kBf16:
+        wants_bf16 = true;
+        break;
+      case Operands::kFp32:
+        wants_floats = true;
+    }
+  }
   int64_t blocks() const { return k / kQuantBlock; }
   int64_t bytes_of(int64_t per_block) const { return (m * blocks() * per_block + 63) / 64 * 64; }
   int64_t quantized_bytes() const { return wants_quantized ? bytes_of(kQuantizedBytes) : 0; }
@@ -58,7 +71,7 @@ struct Rows {
   }
 };
 
-const PackedTiles& TilesOf(const MatmulTarget& target) { return *static_cast<const PackedTiles*>(target.weight); }
+const PackedTiles& TilesOf(const PackedMatrix* weight) { return *static_cast<const PackedTiles*>(weight); }
 
 void PrepareTile(const Rows& rows, int64_t tile, const MatmulLeaves& leaves) {
   const int count = rows.rows_in(tile);
@@ -100,18 +113,8 @@ void PrepareRows(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Matmu
               .m = args.targets.empty() ? 0 : std::max<int64_t>(args.m, 0),
               .k = args.k};
     for (const MatmulTarget& target : args.targets) {
-      GANNET_ASSERT(target.weight->cols() == args.k, "the targets of a matmul have the K of its rows");
-      const PackedTiles& tiles = TilesOf(target);
-      switch (tiles.operands()) {
-        case Operands::kInt8:
-          (OnePlane(tiles.kind()) ? rows.wants_one_plane : rows.wants_quantized) = true;
-          break;
-        case Operands::kBf16:
-          rows.wants_bf16 = true;
-          break;
-        case Operands::kFp32:
-          rows.wants_floats = true;
-      }
+      rows.WantFor(TilesOf(target.weight));
+      if (target.up) rows.WantFor(TilesOf(target.up));
     }
     quantized_bytes += rows.quantized_bytes() + rows.one_plane_bytes() + rows.bf16_bytes();
     float_count += rows.float_count();
@@ -138,21 +141,26 @@ void PrepareRows(std::span<const MatmulArgs> jobs, ThreadPool& pool, const Matmu
   }
 }
 
-// Sums [rows][kTileRows] times `scales` (or 1) into the output: columns [first, first + count) of rows from `row`.
-void Finish(const MatmulTarget& target, const float* sums, const float* scales, int64_t row, int64_t rows,
-            int64_t first, int64_t count) {
-  for (int64_t r = 0; r < rows; ++r) {
+// Sums [rows][kTileRows] times `scales` (or 1), plus `bias` (or 0).
+void ScaleAndShift(float* sums, const float* scales, const float* bias, int64_t rows, int64_t columns) {
+  if (!scales && !bias) return;
+  for (int64_t r = 0; r < rows; ++r, sums += kTileRows) {
+    for (int64_t i = 0; i < columns; ++i) {
+      const float scaled = scales ? sums[i] * scales[i] : sums[i];
+      sums[i] = bias ? scaled + bias[i] : scaled;
+    }
+  }
+}
+
+// Into columns [first, first + count) of rows from `row`.
+void Store(const MatmulTarget& target, const float* sums, int64_t row, int64_t rows, int64_t first, int64_t count) {
+  for (int64_t r = 0; r < rows; ++r, sums += kTileRows) {
     float* out = target.out + (row + r) * target.out_stride + first;
-    const float* sum = sums + r * kTileRows;
-    if (!scales && !target.bias && !target.accumulate && count == kTileRows) {
-      std::memcpy(out, sum, kTileRows * sizeof(float));
+    if (!target.accumulate && count == kTileRows) {
+      std::memcpy(out, sums, kTileRows * sizeof(float));
       continue;
     }
-    for (int64_t i = 0; i < count; ++i) {
-      const float scaled = scales ? sum[i] * scales[i] : sum[i];
-      const float value = target.bias ? scaled + target.bias[first + i] : scaled;
-      out[i] = target.accumulate ? out[i] + value : value;
-    }
+    for (int64_t i = 0; i < count; ++i) out[i] = target.accumulate ? out[i] + sums[i] : sums[i];
   }
 }
 
@@ -189,30 +197,45 @@ void AddProducts(const PackedTiles& weight, const TileView& tile, const Rows& x,
   }
 }
 
-void RunPart(const Part& part, const Rows& x, int64_t row_tile, int64_t row_tiles, const MatmulLeaves& leaves) {
+// Products of these rows with tile `index` of a weight, sums [rows][kTileRows], with `bias` of all its rows or null.
+void Multiply(const PackedTiles& weight, int64_t index, const float* bias, const Rows& x, int64_t row_tile,
+              int64_t rows, const MatmulLeaves& leaves, float* sums) {
   static thread_local Scratch memory;
-  const PackedTiles& weight = TilesOf(*part.target);
+  const TileView tile = weight.tile(index, memory);
+  if (weight.operands() == Operands::kBf16) {
+    const RowTiles tiles{x.bf16 + row_tile * x.bf16_stride(), x.bf16_stride(), x.tile_rows, rows};
+    leaves.bf16->tiles(tile.data, tiles, x.k, sums);
+  } else {
+    AddProducts(weight, tile, x, row_tile, rows, leaves, sums);
+  }
+  const int64_t first = index * kTileRows;
+  ScaleAndShift(sums, tile.row_scales, bias ? bias + first : nullptr, rows,
+                std::min<int64_t>(kTileRows, weight.rows() - first));
+}
+
+void RunPart(const Part& part, const Rows& x, int64_t row_tile, int64_t row_tiles, const MatmulLeaves& leaves) {
+  const MatmulTarget& target = *part.target;
   const int64_t row = row_tile * x.tile_rows;
   const int64_t rows = std::min(row_tiles * x.tile_rows, x.m - row);
   alignas(64) float sums[kMaxRows * kTileRows];
+  alignas(64) float up_sums[kMaxRows * kTileRows];
   for (int64_t tile = part.first; tile < part.first + part.count; ++tile) {
     const int64_t column = tile * kTileRows;
     for (int64_t r = 0; r < rows; ++r) {  // on their way while the products are summed
-      const float* out = part.target->out + (row + r) * part.target->out_stride + column;
+      const float* out = target.out + (row + r) * target.out_stride + column;
       __builtin_prefetch(out, 1);
       __builtin_prefetch(out + kTileRows / 2, 1);
     }
-    const TileView view = weight.tile(tile, memory);
-    if (weight.operands() == Operands::kBf16) {
-      const RowTiles tiles{x.bf16 + row_tile * x.bf16_stride(), x.bf16_stride(), x.tile_rows, rows};
-      leaves.bf16->tiles(view.data, tiles, x.k, sums);
-    } else {
-      AddProducts(weight, view, x, row_tile, rows, leaves, sums);
+    Multiply(TilesOf(target.weight), tile, target.bias, x, row_tile, rows, leaves, sums);
+    if (target.up) {
+      Multiply(TilesOf(target.up), tile, target.up_bias, x, row_tile, rows, leaves, up_sums);
+      leaves.activate(target.activation, sums, up_sums, rows * kTileRows);
     }
-    Finish(*part.target, sums, view.row_scales, row, rows, column,
-           std::min<int64_t>(kTileRows, weight.rows() - column));
+    Store(target, sums, row, rows, column, std::min<int64_t>(kTileRows, target.weight->rows() - column));
   }
 }
+
+int64_t ColumnsOf(const MatmulTarget& target) { return target.weight->rows() * (target.up ? 2 : 1); }
 
 }  // namespace
 
@@ -225,7 +248,7 @@ void RunMatmul(std::span<const MatmulArgs> jobs, ThreadPool& pool, const MatmulL
   tasks.clear();
   int64_t columns = 0;
   for (const Rows& x : rows) {
-    for (const MatmulTarget& target : x.args->targets) columns += x.m > 0 ? target.weight->rows() : 0;
+    for (const MatmulTarget& target : x.args->targets) columns += x.m > 0 ? ColumnsOf(target) : 0;
   }
   const int64_t wanted = pool.size() == 1 ? 1 : pool.size() * kTasksPerThread;
   const int64_t columns_per_part = std::max<int64_t>(1, (columns + wanted - 1) / wanted);
@@ -239,10 +262,10 @@ void RunMatmul(std::span<const MatmulArgs> jobs, ThreadPool& pool, const MatmulL
     const int64_t step = std::clamp<int64_t>(leaves.row_bytes / tile_bytes, 2, kMaxRows / x.tile_rows) / 2 * 2;
     for (int64_t row_tile = 0; row_tile < x.tiles(); row_tile += step) {
       for (const MatmulTarget& target : x.args->targets) {
-        const int64_t tiles = TilesOf(target).tiles();
+        const int64_t tiles = TilesOf(target.weight).tiles();
         if (tiles == 0) continue;
         const int64_t parts =
-            std::clamp<int64_t>((target.weight->rows() + columns_per_part / 2) / columns_per_part, 1, tiles);
+            std::clamp<int64_t>((ColumnsOf(target) + columns_per_part / 2) / columns_per_part, 1, tiles);
         for (int64_t i = 0; i < parts; ++i) {
           const int64_t first = i * tiles / parts;
           const Part part{&target, first, (i + 1) * tiles / parts - first};

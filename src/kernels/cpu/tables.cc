@@ -38,10 +38,10 @@ template <const char* kName, const Bf16Leaves* kBf16>
 std::unique_ptr<PackedMatrix> PackTransposed(const Weight& weight) {
   return PackTransposedTiles(weight, kName, kBf16 != nullptr);
 }
-template <const Int8Leaves* kInt8, const FloatLeaves* kFloat, const Bf16Leaves* kBf16>
+template <const Int8Leaves* kInt8, const FloatLeaves* kFloat, const Bf16Leaves* kBf16, auto kActivate>
 void Matmul(std::span<const MatmulArgs> jobs, ThreadPool& pool) {
   const bool amx = kBf16 != nullptr;  // whose machines have 2 MB of L2
-  RunMatmul(jobs, pool, {*kInt8, *kFloat, kBf16, amx ? kRowTileOfAmx : kRowTile, amx ? 1 << 20 : 384 << 10});
+  RunMatmul(jobs, pool, {*kInt8, *kFloat, kBf16, kActivate, amx ? kRowTileOfAmx : kRowTile, amx ? 1 << 20 : 384 << 10});
 }
 template <const AttentionLeaves* kLeaves>
 void Attention(const AttentionArgs& args, ThreadPool& pool) {
@@ -56,20 +56,20 @@ void ChooseKeys(const ChooseKeysArgs& args, ThreadPool& pool) {
 [[maybe_unused]] constexpr int64_t kExpandedKeys = 1024;
 constexpr int64_t kAllKeys = std::numeric_limits<int64_t>::max();
 
-#define GANNET_TABLE_WITH(name, target, suffix, bf16, expanded, runs_here) \
-  CpuTable {                                                               \
-    {name,                                                                 \
-     Pack<name, bf16>,                                                     \
-     PackTransposed<name, bf16>,                                           \
-     Matmul<&target::kInt8Leaves##suffix, &target::kFloatLeaves, bf16>,    \
-     target::StoreKv,                                                      \
-     Attention<&target::kAttentionLeaves##suffix>,                         \
-     ChooseKeys<&target::kIndexScores>,                                    \
-     target::RmsNorm,                                                      \
-     target::Rope,                                                         \
-     target::GatedActivation,                                              \
-     expanded},                                                            \
-        &target::kRoofLoops##suffix, runs_here                             \
+#define GANNET_TABLE_WITH(name, target, suffix, bf16, expanded, runs_here)                 \
+  CpuTable {                                                                               \
+    {name,                                                                                 \
+     Pack<name, bf16>,                                                                     \
+     PackTransposed<name, bf16>,                                                           \
+     Matmul<&target::kInt8Leaves##suffix, &target::kFloatLeaves, bf16, &target::Activate>, \
+     target::StoreKv,                                                                      \
+     Attention<&target::kAttentionLeaves##suffix>,                                         \
+     ChooseKeys<&target::kIndexScores>,                                                    \
+     target::RmsNorm,                                                                      \
+     target::Rope,                                                                         \
+     target::GatedActivation,                                                              \
+     expanded},                                                                            \
+        &target::kRoofLoops##suffix, runs_here                                             \
   }
 #define GANNET_TABLE(name, target, suffix, expanded, runs_here) \
   GANNET_TABLE_WITH(name, target, suffix, nullptr, expanded, runs_here)

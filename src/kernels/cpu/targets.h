@@ -21,18 +21,19 @@ struct RoofLoops {
   int64_t bf16_operations_per_round = 0;
 };
 
-#define GANNET_DECLARE_TARGET(target)                                      \
-  namespace target {                                                       \
-  extern const Int8Leaves kInt8Leaves;                                     \
-  extern const FloatLeaves kFloatLeaves;                                   \
-  extern const AttentionLeaves kAttentionLeaves;                           \
-  extern const Int8AttentionLeaves kInt8AttentionLeaves;                   \
-  extern const IndexScoresOfBlock kIndexScores;                            \
-  extern const RoofLoops kRoofLoops;                                       \
-  void StoreKv(const KvStoreArgs& args, ThreadPool& pool);                 \
-  void RmsNorm(const RmsNormArgs& args, ThreadPool& pool);                 \
-  void Rope(const RopeArgs& args, ThreadPool& pool);                       \
-  void GatedActivation(const GatedActivationArgs& args, ThreadPool& pool); \
+#define GANNET_DECLARE_TARGET(target)                                                           \
+  namespace target {                                                                            \
+  extern const Int8Leaves kInt8Leaves;                                                          \
+  extern const FloatLeaves kFloatLeaves;                                                        \
+  extern const AttentionLeaves kAttentionLeaves;                                                \
+  extern const Int8AttentionLeaves kInt8AttentionLeaves;                                        \
+  extern const IndexScoresOfBlock kIndexScores;                                                 \
+  extern const RoofLoops kRoofLoops;                                                            \
+  void StoreKv(const KvStoreArgs& args, ThreadPool& pool);                                      \
+  void RmsNorm(const RmsNormArgs& args, ThreadPool& pool);                                      \
+  void Rope(const RopeArgs& args, ThreadPool& pool);                                            \
+  void GatedActivation(const GatedActivationArgs& args, ThreadPool& pool);                      \
+  void Activate(const ActivationSpec& activation, float* gate, const float* up, int64_t count); \
   }
 GANNET_DECLARE_TARGET(N_AVX2)
 GANNET_DECLARE_TARGET(N_AVX3)

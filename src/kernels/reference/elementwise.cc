@@ -8,6 +8,8 @@ namespace {
 
 double Sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 
+}  // namespace
+
 double Activated(const ActivationSpec& activation, double gate, double up) {
   const double limit = activation.limit;
   switch (activation.kind) {
@@ -28,8 +30,6 @@ double Activated(const ActivationSpec& activation, double gate, double up) {
   }
   return 0;
 }
-
-}  // namespace
 
 void RmsNorm(const RmsNormArgs& args, ThreadPool&) {
   for (int64_t row = 0; row < args.rows; ++row) {

@@ -44,22 +44,30 @@ std::unique_ptr<PackedMatrix> PackTransposed(const Weight&) { return nullptr; }
 
 namespace {
 
+// Row `n` of a weight with every row of x: values [m].
+void Products(const MatmulArgs& args, const PackedMatrix* matrix, const float* bias, int64_t n, float* values) {
+  const Weight& weight = static_cast<const PlainMatrix*>(matrix)->weight();
+  GANNET_ASSERT(weight.cols == args.k, "the targets of a matmul have the K of its rows");
+  std::vector<float> row(static_cast<size_t>(args.k));
+  weight.dequantize_row(weight, n, row.data());
+  for (int64_t m = 0; m < args.m; ++m) {
+    const int64_t from = args.gather.empty() ? m : args.gather[static_cast<size_t>(m)];
+    values[m] = Dot(args.x + from * args.x_stride, row.data(), args.k);
+    if (bias) values[m] += bias[n];
+  }
+}
+
 void MatmulOne(const MatmulArgs& args, ThreadPool& pool) {
   for (const MatmulTarget& target : args.targets) {
-    const Weight& weight = static_cast<const PlainMatrix*>(target.weight)->weight();
-    GANNET_ASSERT(weight.cols == args.k, "the targets of a matmul have the K of its rows");
-    constexpr int64_t kRowsPerTask = 32;
-    pool.ParallelFor((weight.rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t index, int) {
-      std::vector<float> row(static_cast<size_t>(args.k));
-      for (int64_t n = index * kRowsPerTask; n < std::min(weight.rows, (index + 1) * kRowsPerTask); ++n) {
-        weight.dequantize_row(weight, n, row.data());
-        for (int64_t m = 0; m < args.m; ++m) {
-          const int64_t from = args.gather.empty() ? m : args.gather[static_cast<size_t>(m)];
-          float value = Dot(args.x + from * args.x_stride, row.data(), args.k);
-          if (target.bias) value += target.bias[n];
-          float& out = target.out[m * target.out_stride + n];
-          out = target.accumulate ? out + value : value;
-        }
+    pool.ParallelFor(target.weight->rows(), [&](int64_t n, int) {
+      std::vector<float> values(static_cast<size_t>(args.m));
+      std::vector<float> up(target.up ? values.size() : 0);
+      Products(args, target.weight, target.bias, n, values.data());
+      if (target.up) Products(args, target.up, target.up_bias, n, up.data());
+      for (size_t m = 0; m < values.size(); ++m) {
+        const float value = target.up ? static_cast<float>(Activated(target.activation, values[m], up[m])) : values[m];
+        float& out = target.out[static_cast<int64_t>(m) * target.out_stride + n];
+        out = target.accumulate ? out + value : value;
       }
     });
   }

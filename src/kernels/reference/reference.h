@@ -16,6 +16,7 @@ void Attention(const AttentionArgs& args, ThreadPool& pool);
 void ChooseKeys(const ChooseKeysArgs& args, ThreadPool& pool);
 void RmsNorm(const RmsNormArgs& args, ThreadPool& pool);
 void Rope(const RopeArgs& args, ThreadPool& pool);
+double Activated(const ActivationSpec& activation, double gate, double up);
 void GatedActivation(const GatedActivationArgs& args, ThreadPool& pool);
 // One element of a key in a block.
 float ReadKey(const KvLayout& layout, const std::byte* block, int64_t head, int64_t dim, int64_t token);
