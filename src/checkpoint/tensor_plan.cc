@@ -302,7 +302,8 @@ std::vector<FileTensor> FileTensors(const std::vector<PlannedTensor>& plan) {
   std::vector<FileTensor> tensors;
   std::set<std::string_view> seen;
   for (const PlannedTensor& planned : plan) {
-    if (seen.insert(planned.name).second) tensors.push_back({planned.name, planned.shape, planned.slot});
+    if (!seen.insert(planned.name).second) continue;
+    tensors.push_back({planned.name, planned.shape, planned.slot, planned.shape.size() == 3 && planned.col_step != 1});
   }
   return tensors;
 }

@@ -37,6 +37,7 @@ struct FileTensor {
   std::string name;
   std::vector<int64_t> shape;
   Slot slot = Slot::kEmbedding;  // of the first weight in it
+  bool transposed = false;       // [E, K, N]: experts whose outputs lie together
   int64_t values() const;
 };
 std::vector<FileTensor> FileTensors(const std::vector<PlannedTensor>& plan);

@@ -12,7 +12,11 @@ namespace {
 constexpr int64_t kChunkValues = int64_t{16} << 20;
 constexpr int64_t kBlockRows = 128;  // a multiple of every encoder's group of rows
 
-std::string ModuleOf(const std::string& name) { return name.substr(0, name.size() - std::string(".weight").size()); }
+// The name without ".weight"; experts of a layer in one tensor have none.
+std::string ModuleOf(const std::string& name) {
+  constexpr std::string_view kEnding = ".weight";
+  return name.ends_with(kEnding) ? name.substr(0, name.size() - kEnding.size()) : name;
+}
 
 }  // namespace
 
@@ -42,10 +46,11 @@ QuantizedPart PartOf(Slot slot) {
     case Slot::kEmbedding:
     case Slot::kLmHead:
     case Slot::kDraftLmHead:
+      return QuantizedPart::kVocabulary;
     case Slot::kKeyUp:
     case Slot::kKeyUpT:
     case Slot::kValueUp:
-      return QuantizedPart::kSensitive;
+      return QuantizedPart::kLatent;
     default:
       return QuantizedPart::kNone;
   }
@@ -55,84 +60,168 @@ int64_t EncodedWriter::RowsTogether(int64_t k) {
   return std::max<int64_t>(1, kChunkValues / std::max<int64_t>(k, 1) / kBlockRows) * kBlockRows;
 }
 
-void EncodedWriter::Declare(const std::string& name, std::string_view dtype, const std::vector<int64_t>& shape,
-                            const Encoder* encoder) {
-  if (shape.size() == 2 && name.ends_with(".weight")) modules_[ModuleOf(name)] = encoder;
-  if (!encoder) {
-    writer_.Declare(name, dtype, shape);
-    bytes_ += BytesOf(*FindSafetensorsDtype(dtype), shape).value();
-    return;
-  }
-  GANNET_ASSERT(shape.size() == 2 && encoder->fits(shape[1]) && name.ends_with(".weight"),
-                "matrices whose rows are whole blocks are encoded");
-  const int64_t n = shape[0], k = shape[1];
-  writer_.Declare(name, encoder->values_dtype, encoder->values_shape(n, k));
-  writer_.Declare(name + std::string(encoder->scales_ending), encoder->scales_dtype, encoder->scales_shape(n, k));
-  bytes_ += encoder->value_bytes(n, k) + encoder->scales_of(n, k);
-  encoded_.emplace(name, Encoded{encoder, k, n, {}});
+void EncodedWriter::Declare(const std::string& name, std::string_view dtype, const std::vector<int64_t>& shape) {
+  if (shape.size() == 2 && name.ends_with(".weight")) modules_[ModuleOf(name)] = nullptr;
+  writer_.Declare(name, dtype, shape);
+  bytes_ += BytesOf(*FindSafetensorsDtype(dtype), shape).value();
 }
 
-void EncodedWriter::WriteRows(const std::string& name, std::span<const float> rows) {
+void EncodedWriter::DeclareEncoded(const std::string& name, const std::vector<int64_t>& matrix,
+                                   const Encoder& encoder) {
+  const int64_t k = matrix.back();
+  Encoded encoded{&encoder, ValuesOf(matrix).value() / std::max<int64_t>(k, 1), k};
+  GANNET_ASSERT(encoder.fits(encoded.n, k), "matrices of whole groups are encoded");
+  const std::string module = ModuleOf(name);
+  for (const EncodedPart& part : encoder.parts) {
+    const std::vector<int64_t> shape = part.shape(matrix);
+    const int64_t bytes = BytesOf(*FindSafetensorsDtype(part.dtype), shape).value();
+    encoded.parts.push_back({module + std::string(part.ending), bytes, {}});
+    writer_.Declare(encoded.parts.back().name, part.dtype, shape);
+    bytes_ += bytes;
+  }
+  modules_[module] = &encoder;
+  encoded_.emplace(name, std::move(encoded));
+}
+
+int64_t EncodedWriter::WriteRows(const std::string& name, std::span<const float> rows, float largest) {
   Encoded& encoded = encoded_.at(name);
   const Encoder& encoder = *encoded.encoder;
   const int64_t k = encoded.k;
   const int64_t count = std::ssize(rows) / std::max<int64_t>(k, 1);
-  GANNET_ASSERT(count <= encoded.rows_left && (count % kBlockRows == 0 || count == encoded.rows_left),
-                "rows come in whole groups");
-  values_.resize(static_cast<size_t>(encoder.value_bytes(count, k)));
-  const size_t scales_before = encoded.scales.size();
-  encoded.scales.resize(scales_before + static_cast<size_t>(encoder.scales_of(count, k)));
-  std::byte* const scales = encoded.scales.data() + scales_before;
-  const int64_t groups = (count + encoder.group_rows - 1) / encoder.group_rows;
-  pool_.ParallelFor(groups, [&](int64_t group, int) {
-    const int64_t first = group * encoder.group_rows;
-    encoder.encode(rows.data() + first * k, std::min(encoder.group_rows, count - first), k,
-                   values_.data() + encoder.value_bytes(first, k), scales + encoder.scales_of(first, k));
+  const int64_t first = encoded.written;
+  encoded.written += count;
+  const bool done = encoded.written == encoded.n;
+  GANNET_ASSERT(encoded.written <= encoded.n && (count % kBlockRows == 0 || done), "rows come in whole groups");
+
+  Part& values = encoded.parts[0];
+  const int64_t row_bytes = encoder.along_n ? 0 : values.bytes / encoded.n;
+  values.buffer.resize(static_cast<size_t>(encoder.along_n ? values.bytes : count * row_bytes));
+  std::vector<std::byte*> others;
+  for (Part& part : std::span(encoded.parts).subspan(1)) {
+    part.buffer.resize(static_cast<size_t>(part.bytes));
+    others.push_back(part.buffer.data());
+  }
+  pool_.ParallelFor((count + encoder.group_rows - 1) / encoder.group_rows, [&](int64_t group, int) {
+    const int64_t at = group * encoder.group_rows;
+    const MatrixRows group_rows{
+        rows.data() + at * k, first + at, std::min(encoder.group_rows, count - at), encoded.n, k, largest};
+    encoder.encode(group_rows, values.buffer.data() + at * row_bytes, others.data());
   });
-  writer_.Write(name, values_);
-  encoded.rows_left -= count;
-  if (encoded.rows_left > 0) return;
-  writer_.Write(name + std::string(encoder.scales_ending), encoded.scales);
+  const int64_t bytes = values.bytes / encoded.n * count;
+  if (!encoder.along_n && !done) writer_.Write(values.name, values.buffer);
+  if (!done) return bytes;
+  for (const Part& part : encoded.parts) writer_.Write(part.name, part.buffer);
   encoded_.erase(name);
+  return bytes;
 }
+
+namespace {
+
+Json QuarkType(std::string_view dtype, std::string_view scheme) {
+  Json weight;
+  weight.Set("dtype", std::string(dtype));
+  weight.Set("qscheme", std::string(scheme));
+  if (dtype == "fp4") {
+    weight.Set("group_size", 32);
+    weight.Set("scale_format", "e8m0");
+  }
+  weight.Set("is_dynamic", false);
+  Json config;
+  config.Set("weight", std::move(weight));
+  return config;
+}
+
+struct CompressedType {
+  std::string_view flag;
+  std::string_view format;
+  std::string_view type;
+  int bits;
+  std::string_view strategy;
+  int64_t group;  // 0: none
+};
+constexpr CompressedType kCompressedTypes[] = {
+    {"nvfp4-packed", "nvfp4-pack-quantized", "float", 4, "tensor_group", 16},
+    {"fp8-channel", "float-quantized", "float", 8, "channel", 0},
+    {"fp8-tensor", "float-quantized", "float", 8, "tensor", 0},
+    {"int4", "pack-quantized", "int", 4, "group", 32},
+};
+
+void SetCompressedTensors(std::string_view flag, Json& config) {
+  const CompressedType& type = *std::ranges::find(kCompressedTypes, flag, &CompressedType::flag);
+  Json weights;
+  weights.Set("num_bits", type.bits);
+  weights.Set("type", std::string(type.type));
+  weights.Set("strategy", std::string(type.strategy));
+  if (type.group > 0) weights.Set("group_size", type.group);
+  weights.Set("symmetric", true);
+  weights.Set("dynamic", false);
+  Json group;
+  group.Set("targets", Json(Json::Array{"Linear"}));
+  group.Set("weights", std::move(weights));
+  config.Set("config_groups", Json{}).Set("group_0", std::move(group));
+  config.Set("format", std::string(type.format));
+  config.Set("quantization_status", "compressed");
+}
+
+}  // namespace
 
 Json EncodedWriter::QuantizationConfig(const Encoder& encoder) const {
   Json::Array plain;
   Json others{Json::Object{}};  // Quark: what differs from the rest
-  const auto quark = [](std::string_view dtype, std::string_view scheme) {
-    Json weight;
-    weight.Set("dtype", std::string(dtype));
-    weight.Set("qscheme", std::string(scheme));
-    if (dtype == "fp4") {
-      weight.Set("group_size", 32);
-      weight.Set("scale_format", "e8m0");
-    }
-    weight.Set("is_dynamic", false);
-    Json config;
-    config.Set("weight", std::move(weight));
-    return config;
-  };
   for (const auto& [module, used] : modules_) {
     if (!used) plain.push_back(module);
-    if (used && used != &encoder) others.Set(module, quark(used->flag, "per_channel"));
+    if (used && used != &encoder) others.Set(module, QuarkType(used->flag, "per_channel"));
   }
   Json config;
-  if (encoder.flag == "fp8-block") {
-    config.Set("quant_method", "fp8");
-    config.Set("fmt", "e4m3");
-    config.Set("activation_scheme", "dynamic");
-    config.Set("weight_block_size", Json(Json::Array{128, 128}));
-    config.Set("modules_to_not_convert", Json(std::move(plain)));
-    return config;
+  std::string_view plain_key = "modules_to_not_convert";
+  switch (encoder.dialect) {
+    case QuantDialect::kQuark:
+      config.Set("quant_method", "quark");
+      config.Set("global_quant_config",
+                 encoder.flag == "mxfp4" ? QuarkType("fp4", "per_group") : QuarkType("int8", "per_channel"));
+      if (!others.as_object().empty()) config.Set("layer_quant_config", std::move(others));
+      {
+        Json& exported = config.Set("export", Json{});
+        exported.Set("weight_format", "real_quantized");
+        exported.Set("pack_method", "reorder");
+      }
+      plain_key = "exclude";
+      break;
+    case QuantDialect::kDeepSeek:
+      config.Set("quant_method", "fp8");
+      config.Set("fmt", "e4m3");
+      config.Set("activation_scheme", "dynamic");
+      config.Set("weight_block_size", Json(Json::Array{128, 128}));
+      break;
+    case QuantDialect::kModelOpt:
+      config.Set("quant_method", "modelopt");
+      config.Set("quant_algo", "NVFP4");
+      plain_key = "ignore";
+      break;
+    case QuantDialect::kCompressedTensors:
+      config.Set("quant_method", "compressed-tensors");
+      SetCompressedTensors(encoder.flag, config);
+      plain_key = "ignore";
+      break;
+    case QuantDialect::kAwq:
+    case QuantDialect::kGptq:
+      config.Set("quant_method", std::string(encoder.flag));
+      config.Set("bits", 4);
+      config.Set("group_size", 128);
+      if (encoder.dialect == QuantDialect::kAwq) {
+        config.Set("zero_point", true);
+        config.Set("version", "gemm");
+      } else {
+        config.Set("desc_act", false);
+        config.Set("sym", true);
+        config.Set("checkpoint_format", "gptq");
+      }
+      break;
+    case QuantDialect::kGptOss:
+      config.Set("quant_method", "mxfp4");
+      break;
   }
-  config.Set("quant_method", "quark");
-  config.Set("global_quant_config", encoder.flag == "mxfp4" ? quark("fp4", "per_group") : quark("int8", "per_channel"));
-  if (!others.as_object().empty()) config.Set("layer_quant_config", std::move(others));
-  Json exported;
-  exported.Set("weight_format", "real_quantized");
-  exported.Set("pack_method", "reorder");
-  config.Set("export", std::move(exported));
-  config.Set("exclude", Json(std::move(plain)));
+  config.Set(std::string(plain_key), Json(std::move(plain)));
   return config;
 }
 

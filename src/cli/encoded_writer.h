@@ -20,7 +20,8 @@ namespace gannet {
 enum class QuantizedPart {
   kNone,        // norms, biases, routers, an indexer's head weights: few bytes that decide much
   kProjection,  // of attention and of feed-forward layers, experts, a draft head's
-  kSensitive,   // embedding, lm_head, the up-projections of the latent
+  kLatent,      // the up-projections of the latent
+  kVocabulary,  // embedding, lm_head
 };
 QuantizedPart PartOf(Slot slot);
 
@@ -29,33 +30,40 @@ class EncodedWriter {
   EncodedWriter(const std::filesystem::path& folder, int64_t max_shard_bytes, ThreadPool& pool)
       : writer_(folder, max_shard_bytes), pool_(pool) {}
 
-  // Every tensor first, in the order in which they are written. `encoder` null: as it is.
-  void Declare(const std::string& name, std::string_view dtype, const std::vector<int64_t>& shape,
-               const Encoder* encoder = nullptr);
+  // Every tensor first, in the order in which they are written; an encoded one's shape is that of its matrix, [N, K] or
+  // [E, N, K].
+  void Declare(const std::string& name, std::string_view dtype, const std::vector<int64_t>& shape);
+  void DeclareEncoded(const std::string& name, const std::vector<int64_t>& matrix, const Encoder& encoder);
   // Of a plain tensor, in as many chunks as wanted.
   void WriteBytes(std::string_view name, std::span<const std::byte> chunk) { writer_.Write(name, chunk); }
-  // Rows of an encoded one, in chunks that are multiples of RowsTogether but for the last.
-  void WriteRows(const std::string& name, std::span<const float> rows);
+  // Rows of an encoded one, in chunks that are multiples of RowsTogether but for the last. `largest`: MatrixRows'.
+  // Returns about how many bytes they became.
+  int64_t WriteRows(const std::string& name, std::span<const float> rows, float largest);
   static int64_t RowsTogether(int64_t k);
   void Finish() { writer_.Finish(); }
 
   int64_t bytes() const { return bytes_; }  // declared so far
-  // quantization_config as Quark (mxfp4, int8 beside it), DeepSeek (fp8-block) or compressed-tensors (int8) write it,
-  // with the plain matrices in its exclude list.
+  // quantization_config as the format's dialect has it, with the plain matrices in its exclude list.
   Json QuantizationConfig(const Encoder& encoder) const;
 
  private:
+  struct Part {
+    std::string name;
+    int64_t bytes;
+    std::vector<std::byte> buffer;  // all of it; of values that do not lie along N only a chunk's
+  };
   struct Encoded {
     const Encoder* encoder;
+    int64_t n;
     int64_t k;
-    int64_t rows_left;
-    std::vector<std::byte> scales;
+    std::vector<Part> parts = {};
+    int64_t written = 0;  // rows
   };
+
   SafetensorsWriter writer_;
   ThreadPool& pool_;
   std::map<std::string, Encoded, std::less<>> encoded_;
   std::map<std::string, const Encoder*> modules_;  // of matrices: null where plain
-  std::vector<std::byte> values_;
   int64_t bytes_ = 0;
 };
 

@@ -46,13 +46,16 @@ class Chooser {
  public:
   Chooser(const QuantizeFlags& flags, const ModelSpec& spec) : flags_(flags) {
     encoder_ = FindEncoder(flags.format);
-    if (!encoder_) throw UsageError(fmt::format("--format is {}, but must be mxfp4, fp8-block or int8", flags.format));
+    if (!encoder_ || encoder_->dialect == QuantDialect::kGptOss) {
+      throw UsageError(fmt::format("--format is {}, but must be {}", flags.format, EncoderNames()));
+    }
     if (flags.sensitive != "keep" && flags.sensitive != "int8") {
       throw UsageError(fmt::format("--sensitive is {}, but must be keep or int8", flags.sensitive));
     }
-    if (flags.sensitive == "int8" && encoder_->flag == "fp8-block") {
+    if (flags.sensitive == "int8" && encoder_->dialect != QuantDialect::kQuark) {
       throw UsageError(
-          "--sensitive int8 goes with mxfp4 and int8; a checkpoint in fp8-block holds FP8 and floats alone");
+          fmt::format("--sensitive int8 goes with mxfp4 and int8; a checkpoint in {} holds {} and floats alone",
+                      flags.format, encoder_->dtype));
     }
     for (const std::string& text : flags.exclude) exclude_.Add(text);
     if (const std::vector<std::string> broken = exclude_.broken(); !broken.empty()) {
@@ -74,8 +77,9 @@ class Chooser {
     if (slot == slots_.end() || !matrix || excluded) return nullptr;
     if (drafts_.contains(tensor.name) && !flags_.mtp) return nullptr;
     const QuantizedPart part = PartOf(slot->second);
-    if (part == QuantizedPart::kSensitive) return flags_.sensitive == "int8" ? FindEncoder("int8") : nullptr;
-    return part == QuantizedPart::kProjection && encoder_->fits(tensor.shape[1]) ? encoder_ : nullptr;
+    if (part == QuantizedPart::kNone) return nullptr;
+    if (part != QuantizedPart::kProjection) return flags_.sensitive == "int8" ? FindEncoder("int8") : nullptr;
+    return encoder_->fits(tensor.shape[0], tensor.shape[1]) ? encoder_ : nullptr;
   }
   void RefuseIdleExcludes() const {
     if (const std::vector<std::string> idle = exclude_.unmatched(); !idle.empty()) {
@@ -122,7 +126,12 @@ void Quantize(const QuantizeFlags& flags) {
   chooser.RefuseIdleExcludes();
   EncodedWriter writer(flags.out, kShardBytes, pool);
   for (const Choice& choice : choices) {
-    writer.Declare(choice.tensor->name, choice.tensor->dtype, choice.tensor->shape, choice.encoder);
+    const StoredTensor& tensor = *choice.tensor;
+    if (choice.encoder) {
+      writer.DeclareEncoded(tensor.name, tensor.shape, *choice.encoder);
+    } else {
+      writer.Declare(tensor.name, tensor.dtype, tensor.shape);
+    }
   }
   CheckSpace(flags.out, writer.bytes());
   WriteProgress progress(checkpoint->total_bytes(), "read");
@@ -137,18 +146,29 @@ void Quantize(const QuantizeFlags& flags) {
     }
     ++encoded;
     const Weight weight = checkpoint->WeightOf(tensor);
-    const int64_t step = EncodedWriter::RowsTogether(weight.cols);
-    for (int64_t first = 0; first < weight.rows; first += step) {
-      const int64_t count = std::min(step, weight.rows - first);
-      rows.resize(static_cast<size_t>(count * weight.cols));
-      pool.ParallelFor(
-          count, [&](int64_t r, int) { weight.dequantize_row(weight, first + r, rows.data() + r * weight.cols); });
+    const auto each_chunk = [&](auto use) {
+      const int64_t step = EncodedWriter::RowsTogether(weight.cols);
+      for (int64_t first = 0; first < weight.rows; first += step) {
+        const int64_t count = std::min(step, weight.rows - first);
+        rows.resize(static_cast<size_t>(count * weight.cols));
+        pool.ParallelFor(
+            count, [&](int64_t r, int) { weight.dequantize_row(weight, first + r, rows.data() + r * weight.cols); });
+        use(count);
+      }
+    };
+    float largest = 0;
+    if (choice.encoder->wants_largest) {
+      each_chunk([&](int64_t) {
+        for (const float value : rows) largest = std::max(largest, std::fabs(value));
+      });
+    }
+    each_chunk([&](int64_t count) {
       if (!std::ranges::all_of(rows, [](float value) { return std::isfinite(value); })) {
         throw LoadError("quantize", fmt::format("tensor {} holds values that are not finite", tensor.name));
       }
-      writer.WriteRows(tensor.name, rows);
+      writer.WriteRows(tensor.name, rows, largest);
       progress.Add(count * weight.row_bytes);
-    }
+    });
     MappedFile::Release(tensor.data);  // so that memory stays bounded
   }
   writer.Finish();
@@ -169,8 +189,7 @@ void AddQuantize(CommandLine& command_line) {
   Command command = command_line.AddCommand("quantize", "write a checkpoint of floats anew in a quantized format");
   auto flags = std::make_shared<QuantizeFlags>();
   command.AddOption("MODEL", flags->model, "a folder in Hugging Face layout").Required();
-  command
-      .AddOption("--format", flags->format, "mxfp4 (as Quark writes it), fp8-block (as DeepSeek) or int8, by channel")
+  command.AddOption("--format", flags->format, EncoderNames() + "; awq and gptq by rounding, without samples")
       .ShowDefault();
   command.AddOption(
       "--exclude", flags->exclude,

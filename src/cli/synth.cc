@@ -69,6 +69,8 @@ constexpr FormatName kFormats[] = {{"bf16", "BF16", FloatFormat::kBF16, 2},
                                    {"f16", "F16", FloatFormat::kF16, 2},
                                    {"f32", "F32", FloatFormat::kF32, 4}};
 
+std::string FormatNames() { return "bf16, f16, f32, " + EncoderNames(); }
+
 // The float format of `name`; of a quantized format, which `encoder` then is, that of what stays plain.
 const FormatName& ParseFormat(const std::string& name, const Encoder*& encoder) {
   for (const FormatName& format : kFormats) {
@@ -76,19 +78,28 @@ const FormatName& ParseFormat(const std::string& name, const Encoder*& encoder) 
   }
   encoder = FindEncoder(name);
   if (encoder) return kFormats[0];
-  throw UsageError(fmt::format("--format is {}, but must be bf16, f16, f32, mxfp4, fp8-block or int8", name));
+  throw UsageError(fmt::format("--format is {}, but must be {}", name, FormatNames()));
 }
 
-// What a tensor is written with; null: plainly. 4 bits are too few for embedding, lm_head and the latent's projections;
-// published FP8 checkpoints have the latter in FP8 and the others plain.
+// What a tensor is written with; null: plainly. 4 bits are too few for embedding, lm_head and the latent's projections,
+// for which Quark has 8 beside them; published checkpoints of the other dialects keep the first two plain.
 const Encoder* EncoderOf(const FileTensor& tensor, const Encoder* encoder) {
-  if (!encoder || tensor.shape.size() != 2 || !tensor.name.ends_with(".weight")) return nullptr;
+  if (!encoder) return nullptr;
+  if (encoder->dialect == QuantDialect::kGptOss)
+    return tensor.transposed && encoder->fits(1, tensor.shape[1]) ? encoder : nullptr;
   const QuantizedPart part = PartOf(tensor.slot);
-  if (part == QuantizedPart::kNone) return nullptr;
-  const bool vocabulary =
-      tensor.slot == Slot::kEmbedding || tensor.slot == Slot::kLmHead || tensor.slot == Slot::kDraftLmHead;
-  if (encoder->flag == "fp8-block") return vocabulary ? nullptr : encoder;
-  return part == QuantizedPart::kSensitive || !encoder->fits(tensor.shape[1]) ? FindEncoder("int8") : encoder;
+  if (tensor.shape.size() != 2 || !tensor.name.ends_with(".weight") || part == QuantizedPart::kNone) return nullptr;
+  const bool fits = encoder->fits(tensor.shape[0], tensor.shape[1]);
+  if (encoder->dialect == QuantDialect::kQuark) {
+    return part != QuantizedPart::kProjection || !fits ? FindEncoder("int8") : encoder;
+  }
+  return part == QuantizedPart::kVocabulary || !fits ? nullptr : encoder;
+}
+
+// Rows of K values: [N, K], or [E, N, K] of what bf16 files have as [E, K, N].
+std::vector<int64_t> MatrixOf(const FileTensor& tensor) {
+  if (!tensor.transposed) return tensor.shape;
+  return {tensor.shape[0], tensor.shape[2], tensor.shape[1]};
 }
 
 constexpr FormatName kExact = kFormats[2];
@@ -105,6 +116,9 @@ void Store(float value, FloatFormat format, std::byte* out) {
 class Generator {
  public:
   Generator(uint64_t seed, const FormatName& format) : seed_(seed), format_(format), table_(NormalTable()) {}
+
+  // The largest of them.
+  float Largest(double deviation) const { return static_cast<float>(deviation) * table_.back(); }
 
   // Values [begin, begin + count) of tensor number `tensor`, begin a multiple of 8: a pure function of seed, tensor and
   // place, whatever the threads.
@@ -148,6 +162,7 @@ void Synth(const SynthFlags& flags) {
   std::string config = ReadConfig(flags, source);
   const ResolvedModel model = ResolveModel(source);
   const std::vector<FileTensor> plan = FileTensors(PlanTensors(model.spec, NameStyle::kHuggingFace));
+  if (flags.format == "mxfp4" && std::ranges::any_of(plan, &FileTensor::transposed)) encoder = FindEncoder("gpt-oss");
   int64_t most = 0;
   for (const FileTensor& tensor : plan) {
     int64_t bytes = 0;
@@ -160,7 +175,11 @@ void Synth(const SynthFlags& flags) {
   ThreadPool pool(flags.threads > 0 ? flags.threads : ThisMachine().cores);
   EncodedWriter writer(flags.out, kShardBytes, pool);
   for (const FileTensor& tensor : plan) {
-    writer.Declare(tensor.name, format.dtype, tensor.shape, EncoderOf(tensor, encoder));
+    if (const Encoder* used = EncoderOf(tensor, encoder)) {
+      writer.DeclareEncoded(tensor.name, MatrixOf(tensor), *used);
+    } else {
+      writer.Declare(tensor.name, format.dtype, tensor.shape);
+    }
   }
   const int64_t total = writer.bytes();
   CheckSpace(flags.out, total);
@@ -175,7 +194,8 @@ void Synth(const SynthFlags& flags) {
     const bool encoded = EncoderOf(tensor, encoder) != nullptr;
     const Generator& generator = encoded ? exact : plain;
     const int64_t size = encoded ? kExact.bytes : format.bytes;
-    const int64_t step = encoded ? EncodedWriter::RowsTogether(tensor.shape[1]) * tensor.shape[1] : kChunkValues;
+    const int64_t k = MatrixOf(tensor).back();
+    const int64_t step = encoded ? EncodedWriter::RowsTogether(k) * k : kChunkValues;
     for (int64_t begin = 0; begin < values; begin += step) {
       const int64_t count = std::min(step, values - begin);
       chunk.resize(static_cast<size_t>(count * size));
@@ -186,11 +206,13 @@ void Synth(const SynthFlags& flags) {
                        chunk.data() + first * size);
       });
       if (encoded) {
-        writer.WriteRows(tensor.name, {reinterpret_cast<const float*>(chunk.data()), static_cast<size_t>(count)});
+        progress.Add(writer.WriteRows(tensor.name,
+                                      {reinterpret_cast<const float*>(chunk.data()), static_cast<size_t>(count)},
+                                      generator.Largest(kDeviation)));
       } else {
         writer.WriteBytes(tensor.name, chunk);
+        progress.Add(count * size);
       }
-      progress.Add(encoded ? count * EncoderOf(tensor, encoder)->value_bytes(1, 64) / 64 : count * size);
     }
   }
   writer.Finish();
@@ -212,7 +234,7 @@ void AddSynth(CommandLine& command_line) {
   Command command = command_line.AddCommand("synth", "write a random checkpoint of any configuration");
   auto flags = std::make_shared<SynthFlags>();
   command.AddOption("CONFIG", flags->config, "a config.json").Required().ExistingFile();
-  command.AddOption("--format", flags->format, "bf16, f16, f32, mxfp4, fp8-block or int8").ShowDefault();
+  command.AddOption("--format", flags->format, FormatNames()).ShowDefault();
   command.AddOption("--seed", flags->seed, "same seed, same bytes").ShowDefault();
   command.AddOption("--threads", flags->threads, "threads (default: one for each core)").Range(0, 4096);
   command.AddOption("--out", flags->out, "folder to write; it must hold no checkpoint").Required();

@@ -3,41 +3,63 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 namespace gannet {
 
-// How a matrix [N, K] lies in a safetensors file as two tensors, values and scales. Rows are encoded in groups of
-// `group_rows`, each by itself; what they become follows one another in both tensors.
-struct Encoder {
-  std::string_view flag;           // "mxfp4", "fp8-block", "int8"
-  std::string_view dtype;          // of the joined tensor (siblings.h)
-  std::string_view values_dtype;   // of "x.weight", as safetensors spells it
-  std::string_view scales_ending;  // "_scale" of "x.weight_scale"
-  std::string_view scales_dtype;
-  int64_t group_rows;
-  int64_t group_cols;  // values along K that share a scale; 0: all
-  std::vector<int64_t> (*values_shape)(int64_t n, int64_t k);
-  std::vector<int64_t> (*scales_shape)(int64_t n, int64_t k);
-  int64_t values_per_byte;
-  int64_t scale_bytes;
-  // Encodes `rows` <= group_rows rows of K floats.
-  //   mxfp4 (OCP MX 1.0): scale 2^(floor(log2 max|w|) - 2), values to the nearest, ties to even codes;
-  //   fp8-block (DeepSeek-V3): scale max|w| / 448, values to the nearest e4m3;
-  //   int8: scale max|w| / 127 of a row.
-  void (*encode)(const float* w, int64_t rows, int64_t k, std::byte* values, std::byte* scales);
+// Rows [first, first + count) of a matrix [n, k].
+struct MatrixRows {
+  const float* w;  // [count, k]
+  int64_t first;
+  int64_t count;
+  int64_t n;
+  int64_t k;
+  float largest;  // at least |w| of the whole matrix; read by formats with one scale for all of it
+};
 
-  bool fits(int64_t k) const { return values_per_byte == 1 || k % 32 == 0; }
-  // Of whole groups of rows, the last one of a matrix aside.
-  int64_t value_bytes(int64_t rows, int64_t k) const { return rows * k / values_per_byte; }
-  int64_t scales_of(int64_t rows, int64_t k) const {  // bytes
-    const int64_t columns = group_cols == 0 ? 1 : (k + group_cols - 1) / group_cols;
-    return (rows + group_rows - 1) / group_rows * columns * scale_bytes;
-  }
+// One of the tensors that a matrix becomes.
+struct EncodedPart {
+  std::string_view ending;  // of its name, after the module's: ".weight_scale"
+  std::string_view dtype;   // as safetensors spells it
+  // Of a matrix [N, K], or of [E, N, K] where a tensor holds the experts of a layer.
+  std::vector<int64_t> (*shape)(std::span<const int64_t> matrix);
+};
+
+// Who wrote the format first, and so how config.json speaks of it.
+enum class QuantDialect { kQuark, kDeepSeek, kModelOpt, kCompressedTensors, kAwq, kGptq, kGptOss };
+
+// How a matrix lies in a safetensors file. Every value goes to the nearest code of its group.
+struct Encoder {
+  std::string_view flag;  // "mxfp4"
+  QuantDialect dialect;
+  std::string_view dtype;              // of the joined tensor (siblings.h)
+  std::span<const EncodedPart> parts;  // the values first
+  int64_t group_rows;                  // rows encoded together; N is a multiple where the values lie along N
+  int64_t group_cols;                  // values along K that share a scale, K being a multiple; 1 where any K goes
+  bool along_n;                        // values of one column lie together (AWQ, GPTQ)
+  bool wants_largest;
+  // Encodes count <= group_rows rows from a multiple of group_rows on. values: of row rows.first, or of row 0 if
+  // along_n. others[i]: where parts[i + 1] begins.
+  void (*encode)(const MatrixRows& rows, std::byte* values, std::byte* const* others);
+
+  bool fits(int64_t n, int64_t k) const { return k % group_cols == 0 && (!along_n || n % group_rows == 0); }
 };
 
 // By the flag's name; null when there is none.
+//   mxfp4         Quark (OCP MX 1.0): scale 2^(floor(log2 max|w|) - 2) of 32
+//   nvfp4         ModelOpt and Quark: scale e4m3 of 16, times max|w| / (6 * 448) of the matrix
+//   nvfp4-packed  compressed-tensors: the same by the reciprocal
+//   fp8-block     DeepSeek-V3: scale max|w| / 448 of 128 x 128
+//   fp8-channel   compressed-tensors: of a row; fp8-tensor: of the matrix
+//   int8          Quark: scale max|w| / 127 of a row
+//   int4          compressed-tensors: scale max|w| / 7 of 32
+//   awq           scale and zero point of 128; gptq: scale max|w| / 7 of 128
+//   gpt-oss       mxfp4 of [E, N, K]
 const Encoder* FindEncoder(std::string_view flag);
+// For a matrix by itself: all but gpt-oss, "mxfp4, nvfp4, ...".
+std::string EncoderNames();
 
 }  // namespace gannet
