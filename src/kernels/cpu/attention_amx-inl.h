@@ -19,17 +19,6 @@ HWY_INLINE const std::byte* KeysOf(const KvLayout& layout, const float* scales) 
   return reinterpret_cast<const std::byte*>(scales) - ScaleOffset(layout, 0);
 }
 
-// Cache lines to fetch in each round of SumsOfKeys and SumsOfValues, of which a block of `layout` takes so many that
-// the next one of as many bytes is there in the end.
-inline int64_t LinesAhead(const KvLayout& layout) {
-  const int64_t rounds = 2 * PaddedKeyDim(layout) / 64 + PaddedValueDim(layout) / 32;
-  return (KeyOffset(layout, 1) / 64 + rounds - 1) / rounds;
-}
-HWY_INLINE const std::byte* Fetch(const std::byte* ahead, int64_t lines) {
-  for (int64_t i = 0; i < lines; ++i, ahead += 64) __builtin_prefetch(ahead, 0, 2);
-  return ahead;
-}
-
 // out[column][row] = in[row][column] for columns [first, last) of sixteen.
 HWY_INLINE void Turn(const int32_t* in, int64_t first, int64_t last, int32_t* out, int64_t out_stride) {
   __m512i row[16];
@@ -65,6 +54,29 @@ HWY_INLINE void Turn(const int32_t* in, int64_t first, int64_t last, int32_t* ou
   }
 }
 
+// The same of columns [0, 4).
+HWY_INLINE void TurnFour(const int32_t* in, int64_t first, int64_t last, int32_t* out, int64_t out_stride) {
+  __m512i rows[4];  // i, 4 + i, 8 + i, 12 + i
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const auto row = [&](int r) { return _mm_load_si128(reinterpret_cast<const __m128i*>(in + 16 * r)); };
+    rows[i] = _mm512_castsi128_si512(row(i));
+    rows[i] = _mm512_inserti32x4(rows[i], row(4 + i), 1);
+    rows[i] = _mm512_inserti32x4(rows[i], row(8 + i), 2);
+    rows[i] = _mm512_inserti32x4(rows[i], row(12 + i), 3);
+  }
+  const __m512i low01 = _mm512_unpacklo_epi32(rows[0], rows[1]);
+  const __m512i high01 = _mm512_unpackhi_epi32(rows[0], rows[1]);
+  const __m512i low23 = _mm512_unpacklo_epi32(rows[2], rows[3]);
+  const __m512i high23 = _mm512_unpackhi_epi32(rows[2], rows[3]);
+  const __m512i columns[] = {_mm512_unpacklo_epi64(low01, low23), _mm512_unpackhi_epi64(low01, low23),
+                             _mm512_unpacklo_epi64(high01, high23), _mm512_unpackhi_epi64(high01, high23)};
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    if (i >= first && i < last) _mm512_storeu_si512(out + i * out_stride, columns[i]);
+  }
+}
+
 // Registers, of 16 rows by 64 bytes each. Keys: sums of two sixteens of queries (0 and 2, 1 and 3) by two groups of 16
 // tokens, the tokens (4, 5), the queries (6, 7). Values: sums of two sixteens of lines (0 and 2, 1 and 3) of two groups
 // of 16 dims in turn, the lines' factors (4, 5), the dims (6, 7).
@@ -74,10 +86,10 @@ inline TileShapes ShapesOfStep() {
   return shapes;
 }
 
-// sums[line][token] of tokens [first, last), multiples of 16.
+// sums[line][token] of tokens [first, last), multiples of 16. Each round fetches `lines_ahead`.
 HWY_NOINLINE void SumsOfKeys(const KvLayout& layout, const KeyPart& part, const std::byte* keys,
                              const std::byte* queries, int64_t line, int64_t lines, int64_t first, int64_t last,
-                             const std::byte* ahead, int64_t lines_ahead, int32_t* sums) {
+                             Ahead& ahead, int64_t lines_ahead, int32_t* sums) {
   const int64_t stride = PaddedKeyDim(layout);
   const int64_t dims = RoundUp16(part.dims);
   const int64_t end = line + lines;
@@ -94,7 +106,7 @@ HWY_NOINLINE void SumsOfKeys(const KvLayout& layout, const KeyPart& part, const 
       ZeroTile<2>();
       ZeroTile<3>();
       for (int64_t d = 0; d < dims; d += 64) {
-        ahead = Fetch(ahead, lines_ahead);
+        ahead.Fetch(lines_ahead);
         LoadTile<6>(x + 16 * d, 64);
         LoadTile<4>(row + d, stride);
         AddInt8Products<0, 4, 6>();
@@ -115,9 +127,30 @@ HWY_NOINLINE void SumsOfKeys(const KvLayout& layout, const KeyPart& part, const 
         const int64_t to = std::min(end - base, kQueriesTogether);
         int32_t* const out = sums + (base - line) * kBlockTokens + token;
         if (to <= 0) break;
-        Turn(turned[t], from, to, out, kBlockTokens);
-        if (token + 16 < last) Turn(turned[2 + t], from, to, out + 16, kBlockTokens);
+        const auto turn = to <= 4 ? TurnFour : Turn;
+        turn(turned[t], from, to, out, kBlockTokens);
+        if (token + 16 < last) turn(turned[2 + t], from, to, out + 16, kBlockTokens);
       }
+    }
+  }
+}
+
+// 64 dims of a block's values, whose rows are `stride` bytes apart, to [4][kBlockTokens / 4][16 dims][4 tokens].
+HWY_INLINE void TurnValues(const std::byte* rows, int64_t stride, std::byte* tile) {
+  const __m512i quads = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i bytes = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  for (int64_t t = 0; t < kBlockTokens; t += 4, rows += 4 * stride, tile += 64) {
+#pragma GCC unroll 4
+    for (int64_t g = 0; g < 4; ++g) {
+      const auto row = [&](int64_t i) {
+        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + i * stride + 16 * g));
+      };
+      __m512i four = _mm512_castsi128_si512(row(0));
+      four = _mm512_inserti32x4(four, row(1), 1);
+      four = _mm512_inserti32x4(four, row(2), 2);
+      four = _mm512_inserti32x4(four, row(3), 3);
+      _mm512_store_si512(tile + 16 * kBlockTokens * g,
+                         _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quads, four), bytes));
     }
   }
 }
@@ -139,19 +172,16 @@ HWY_INLINE void SaveDims(bool two, int32_t* sums) {
 }
 
 // sums[line][dim] of four groups of 16 dims for two sixteens of lines; factors of tokens that no line sees are zero.
-HWY_NOINLINE void SumsOfValues(const std::byte* dims, const Factor* factors, bool two, const std::byte* ahead,
-                               int64_t lines_ahead, int32_t* sums) {
+HWY_NOINLINE void SumsOfValues(const std::byte* dims, const Factor* factors, bool two, int32_t* sums) {
   constexpr int64_t kGroupBytes = 16 * kBlockTokens;
   LoadTile<4>(factors, kBlockTokens);
   if (two) LoadTile<5>(factors + 16 * kBlockTokens, kBlockTokens);
   MultiplyDims<0>(dims, two);
   MultiplyDims<1>(dims + kGroupBytes, two);
-  ahead = Fetch(ahead, lines_ahead);
   SaveDims<0>(two, sums);
   MultiplyDims<0>(dims + 2 * kGroupBytes, two);
   SaveDims<1>(two, sums + 16);
   MultiplyDims<1>(dims + 3 * kGroupBytes, two);
-  Fetch(ahead, lines_ahead);
   SaveDims<0>(two, sums + 32);
   SaveDims<1>(two, sums + 48);
 }

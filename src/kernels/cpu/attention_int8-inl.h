@@ -174,15 +174,18 @@ void SetQuery(const KvLayout& layout, const float* q, float scale, std::byte* qu
 }
 
 void MakeTiles(const KvLayout& layout, const std::byte* block, int64_t head, std::byte* tiles) {
+  if (UsesTiles(layout)) return;  // StepLines turns the values on its way
   const int8_t* keys = reinterpret_cast<const int8_t*>(block + KeyOffset(layout, head));
   for (const KeyPart& part : KeyParts(layout)) {
-    if (UsesTiles(layout)) break;
     MakeKeyTile(keys + part.place, PaddedKeyDim(layout), RoundUp16(part.dims), kKeyOffset,
                 tiles + kBlockTokens * part.place);
   }
   MakeValueTile(reinterpret_cast<const int8_t*>(block + ValueOffset(layout, head)), ValueStride(layout),
                 PaddedValueDim(layout), tiles + kBlockTokens * PaddedKeyDim(layout));
 }
+
+// Which of the lines that step over a block together.
+enum class LinesOfBlock { kAll, kFirst, kMore };
 
 // How far StepLines fetches ahead: 64 bytes for each quad of key dims, and for each quad of tokens and 64 value dims.
 HWY_INLINE int64_t AheadBytes(const KvLayout& layout) {
@@ -191,95 +194,101 @@ HWY_INLINE int64_t AheadBytes(const KvLayout& layout) {
   return 64 * (PaddedKeyDim(layout) / 4 + value_rounds * (kBlockTokens / 4));
 }
 
-// Of at most kLinesAtOnce lines.
-void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, const std::byte* tiles,
-               const float* scales, KeySpan seen, const std::byte* ahead, float* states) {
-  alignas(64) int32_t sums[kLinesAtOnce * kBlockTokens];
-  alignas(64) float scores[kLinesAtOnce * kBlockTokens];
+// Of at most kLinesAtOnce lines. Where keys are in place, values are turned on the way: a round of them at the start of
+// `tiles` for all lines, side by side for those to come.
+void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
+               const float* scales, KeySpan seen, std::span<const std::byte> next, [[maybe_unused]] LinesOfBlock which,
+               float* states) {
+  alignas(64) int32_t sums[2][kLinesAtOnce * kBlockTokens];
   const int64_t x_stride = Int8QueryBytes(layout) / static_cast<int64_t>(sizeof(Factor));
   const int64_t first = seen.begin / 16 * 16;
   const int64_t last = (seen.end + 15) / 16 * 16;
   const bool tiled = UsesTiles(layout);
   const int offset = tiled ? 0 : kKeyOffset;
-#ifdef GANNET_INT8_AMX
-  const int64_t lines_ahead = LinesAhead(layout);
-#else
-  constexpr int64_t lines_ahead = 0;
-#endif
-  bool begun = false;
-  for (const KeyPart& part : KeyParts(layout)) {
-    if (part.dims == 0) continue;
+  const int64_t dims = PaddedValueDim(layout);
+  const auto parts = KeyParts(layout);
+  const size_t part_count = parts[1].dims == 0 ? 1 : 2;
+  const std::byte* quads_ahead = next.empty() ? tiles : next.data();  // a line of each quad
+  Ahead ahead(tiled ? next : std::span<const std::byte>());           // an eighth with the keys, a half with the values
+  const int64_t with_lines = ahead.Share(2, 2 * lines);
+  const int64_t value_rounds = (dims + kBlockTokens - 1) / kBlockTokens;
+  const int64_t with_values = ahead.Share(4, lines * value_rounds);
+  for (size_t p = 0; p < part_count; ++p) {
+    const KeyPart& part = parts[p];
     const int64_t quads = RoundUp16(part.dims) / 4;
     const std::byte* tile = tiles + kBlockTokens * part.place + 64 * (first / 16) * quads;
 #ifdef GANNET_INT8_AMX
     if (tiled) {
-      SumsOfKeys(layout, part, KeysOf(layout, scales), queries, line, lines, first, last, ahead, lines_ahead, sums);
-    } else
-#endif
-      Sums<true>(tile, (last - first) / 16, quads, 0, quads,
-                 reinterpret_cast<const Factor*>(queries) + line * x_stride + part.place, x_stride, lines, ahead,
-                 sums + first);
-    ahead += tiled ? 64 * lines_ahead * (2 * quads / 16) : 64 * quads;
-    for (int64_t r = 0; r < lines; ++r) {
-      const QueryScale of_query = ScalesOf(layout, queries, line + r)[part.scale];
-      for (int64_t j = first; j < last; j += 16) {
-        const F32x16 unit = Mul(Load(scales + part.scale * kBlockTokens + j), Broadcast(of_query.scale));
-        const F32x16 sum = ToFloat(LoadSums(sums + r * kBlockTokens + j, -offset * of_query.sum));
-        float* to = scores + r * kBlockTokens + j;
-        Store(begun ? MulAdd(sum, unit, Load(to)) : Mul(sum, unit), to);
-      }
+      SumsOfKeys(layout, part, KeysOf(layout, scales), queries, line, lines, first, last, ahead,
+                 ahead.Share(1, 2 * PaddedKeyDim(layout) / 64), sums[p]);
+      continue;
     }
-    begun = true;
+#endif
+    Sums<true>(tile, (last - first) / 16, quads, 0, quads,
+               reinterpret_cast<const Factor*>(queries) + line * x_stride + part.place, x_stride, lines, quads_ahead,
+               sums[p] + first);
+    quads_ahead += 64 * quads;
   }
 
   alignas(64) Factor factors[kLinesAtOnce * kBlockTokens];
-  if (last - first < kBlockTokens) std::fill_n(factors, lines * kBlockTokens, Factor{0});
-  float units[kLinesAtOnce];
-  float kept[kLinesAtOnce];
+  LineOfBlock of_lines[kLinesAtOnce];
   const int64_t state_floats = AttentionCarry(layout);
   for (int64_t r = 0; r < lines; ++r) {
-    float* weights = scores + r * kBlockTokens;
-    kept[r] = Soften(weights, seen.begin, seen.end, states + r * state_floats);
-    units[r] = QuantizeWeights(weights, scales + ValueScale(layout) * kBlockTokens, first, last,
-                               reinterpret_cast<ProbabilityFactor*>(factors + r * kBlockTokens));
+    const QueryScale* const query_scales = ScalesOf(layout, queries, line + r);
+    for (size_t p = 0; p < part_count; ++p) {
+      const QueryScale& by = query_scales[parts[p].scale];
+      of_lines[r].parts[p] = {sums[p] + r * kBlockTokens, -offset * by.sum, by.scale,
+                              scales + parts[p].scale * kBlockTokens};
+    }
+    of_lines[r].state = states + r * state_floats;
   }
-  const int64_t dims = PaddedValueDim(layout);
+  const bool whole = seen.end - seen.begin == kBlockTokens;
+  const auto soften =
+      whole ? SoftenLines<true, kLinesAtOnce, ProbabilityFactor> : SoftenLines<false, kLinesAtOnce, ProbabilityFactor>;
+  soften({of_lines, static_cast<size_t>(lines)}, part_count, seen, scales + ValueScale(layout) * kBlockTokens, ahead,
+         with_lines, reinterpret_cast<ProbabilityFactor*>(factors));
+
   const std::byte* values = tiles + kBlockTokens * PaddedKeyDim(layout);
   for (int64_t d = 0; d < dims; d += kBlockTokens) {
     const int64_t groups = std::min<int64_t>(4, (dims - d) / 16);
 #ifdef GANNET_INT8_AMX
     if (tiled) {
-      SumsOfValues(values + d * kBlockTokens, factors, lines > 16, ahead, lines_ahead, sums);
+      std::byte* const turned = tiles + (which == LinesOfBlock::kAll ? 0 : d * kBlockTokens);
+      if (which != LinesOfBlock::kMore) TurnValues(KeysOf(layout, scales) + d, PaddedKeyDim(layout), turned);
+      SumsOfValues(turned, factors, lines > 16, sums[0]);
     } else
 #endif
       Sums<false>(values + d * kBlockTokens, groups, kBlockTokens / 4, first / 4, last / 4, factors, kBlockTokens,
-                  lines, ahead, sums);
-    ahead += tiled ? 64 * lines_ahead * (kBlockTokens / 32) : 64 * (kBlockTokens / 4);
+                  lines, quads_ahead, sums[0]);
+    quads_ahead += 64 * (kBlockTokens / 4);
     for (int64_t r = 0; r < lines; ++r) {
-      float* state = states + r * state_floats + kCarryHeader + d;
-      const F32x16 unit = Broadcast(units[r]);
-      const F32x16 factor = Broadcast(kept[r]);
+      ahead.Fetch(with_values);
+      float* state = of_lines[r].state + kCarryHeader + d;
+      const F32x16 unit = Broadcast(of_lines[r].unit);
+      const F32x16 factor = Broadcast(of_lines[r].kept);
       for (int64_t i = 0; i < 16 * groups; i += 16) {
-        const F32x16 sum = ToFloat(LoadSums(sums + r * kBlockTokens + i, 0));
+        const F32x16 sum = ToFloat(LoadSums(sums[0] + r * kBlockTokens + i, 0));
         Store(MulAdd(sum, unit, Mul(Load(state + i), factor)), state + i);
       }
     }
   }
 }
 
-void Step(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, const std::byte* tiles,
+void Step(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
           const float* scales, KeySpan seen, std::span<const std::byte> next, float* states) {
-  const auto ahead = [&] {
-    const std::byte* const part = next.empty() ? tiles : next.data();
-    next = next.subspan(std::min(next.size(), static_cast<size_t>(AheadBytes(layout))));
-    return part;
+  const auto share_of_next = [&] {
+    const auto share = next.first(std::min(next.size(), static_cast<size_t>(AheadBytes(layout))));
+    next = next.subspan(share.size());
+    return share;
   };
 #ifdef GANNET_INT8_AMX
   std::optional<const Tiles> registers;
   if (UsesTiles(layout)) registers.emplace(ShapesOfStep());
 #endif
+  LinesOfBlock which = lines <= kLinesAtOnce ? LinesOfBlock::kAll : LinesOfBlock::kFirst;
   for (int64_t count; lines > 0; lines -= count, line += count, states += count * AttentionCarry(layout)) {
     count = std::min(lines, kLinesAtOnce);
-    StepLines(layout, queries, line, count, tiles, scales, seen, ahead(), states);
+    StepLines(layout, queries, line, count, tiles, scales, seen, share_of_next(), which, states);
+    which = LinesOfBlock::kMore;
   }
 }

@@ -96,28 +96,131 @@ HWY_NOINLINE void MakeValueTile(const int8_t* rows, int64_t stride, int64_t dims
   }
 }
 
-// Weights of tokens [first, last), multiples of 16, times their values' scales, as integers in [0, 255] of the returned
-// unit. What weighs nothing is not looked at.
-template <typename Integer>
-HWY_INLINE float QuantizeWeights(float* weights, const float* scales, int64_t first, int64_t last, Integer* factors) {
-  const hn::Rebind<Integer, IntTag> narrow;
-  IntVec bits = hn::Zero(IntTag());
-  for (int64_t j = first; j < last; j += 16) {
-    const F32x16 weight = Load(weights + j);
-    F32x16 scaled = Mul(weight, Load(scales + j));
-    GANNET_EACH_PART scaled.part[i] = hn::IfThenZeroElse(hn::Eq(weight.part[i], hn::Zero(FloatTag())), scaled.part[i]);
-    bits = LargerMagnitudes(scaled, bits);
-    Store(scaled, weights + j);
+// What will be read soon, fetched a few cache lines at a time: a core waits for so many misses at once, and then for
+// each.
+class Ahead {
+ public:
+  explicit Ahead(std::span<const std::byte> bytes) : at_(bytes.data()), left_(std::ssize(bytes) / 64) {}
+  // So many lines at each of `times` places that they fetch so many eighths of what there is.
+  int64_t Share(int64_t eighths, int64_t times) const { return (left_ * eighths + 8 * times - 1) / (8 * times); }
+  HWY_INLINE void Fetch(int64_t lines) {
+    lines = std::min(lines, left_);
+    left_ -= lines;
+    for (; lines > 0; --lines, at_ += 64) __builtin_prefetch(at_, 0, 2);
   }
-  const IntegerScale unit(bits, 255);
-  for (int64_t j = first; j < last; j += 16) {
-    const F32x16 scaled = Mul(Load(weights + j), Broadcast(unit.inverse));
-    GANNET_EACH_PART {
-      const IntVec quants = unit.counts ? hn::NearestInt(scaled.part[i]) : hn::Zero(IntTag());
-      hn::StoreU(hn::DemoteTo(narrow, quants), narrow, factors + j + kLanes * i);
+
+ private:
+  const std::byte* at_;
+  int64_t left_;
+};
+
+// What makes a line's sums over a part of the key scores.
+struct ScoresOfPart {
+  const int32_t* sums;  // kBlockTokens of them
+  int32_t more;         // to each
+  float scale;          // of the query; times each key's
+  const float* key_scales;
+};
+struct LineOfBlock {
+  ScoresOfPart parts[2];
+  float* state;
+  float kept;  // what the state's values are to be multiplied with
+  float unit;  // of the factors
+};
+
+// The step of softmax (Soften) of at most kMost lines over a block, of whose tokens they see `seen`: their weights,
+// times their values' scales, become factors in [0, 255] of the line's unit, those of the others zero. What weighs
+// nothing is not looked at. Stage by stage for all lines, each of which is one long chain of dependent operations.
+// kWhole: every token is seen.
+template <bool kWhole, int64_t kMost, typename Integer>
+HWY_NOINLINE void SoftenLines(std::span<LineOfBlock> of_lines, size_t part_count, KeySpan seen,
+                              const float* value_scales, Ahead& ahead, int64_t lines_ahead, Integer* factors) {
+  constexpr int64_t kGroups = kBlockTokens / 16;
+  constexpr int64_t kPadded = RoundUp16(kMost);
+  const int64_t lines = std::ssize(of_lines);
+  const auto is_seen = [&](int64_t g) { return kWhole || (16 * g < seen.end && 16 * g + 16 > seen.begin); };
+  alignas(64) float scores[kMost * kBlockTokens];
+  alignas(64) float largest[kPadded] = {};
+  alignas(64) float old_largest[kPadded] = {};
+  alignas(64) float old_sums[kPadded] = {};
+  alignas(64) float kept[kPadded];
+  for (int64_t r = 0; r < lines; ++r) {
+    ahead.Fetch(lines_ahead);
+    const LineOfBlock& of_line = of_lines[static_cast<size_t>(r)];
+    F32x16 most = Broadcast(kMinusInfinity);
+#pragma GCC unroll 4
+    for (int64_t g = 0; g < kGroups; ++g) {
+      if (!is_seen(g)) continue;
+      F32x16 score;
+      for (size_t p = 0; p < part_count; ++p) {
+        const ScoresOfPart& part = of_line.parts[p];
+        const F32x16 unit = Mul(Load(part.key_scales + 16 * g), Broadcast(part.scale));
+        const F32x16 sum = ToFloat(LoadSums(part.sums + 16 * g, part.more));
+        score = p == 0 ? Mul(sum, unit) : MulAdd(sum, unit, score);
+      }
+      if (!kWhole) {
+        GANNET_EACH_PART {
+          const IntVec token = hn::Iota(IntTag(), static_cast<int32_t>(16 * g + kLanes * i));
+          const auto outside =
+              hn::Or(hn::Lt(token, hn::Set(IntTag(), seen.begin)), hn::Not(hn::Lt(token, hn::Set(IntTag(), seen.end))));
+          score.part[i] =
+              hn::IfThenElse(hn::RebindMask(FloatTag(), outside), hn::Set(FloatTag(), kMinusInfinity), score.part[i]);
+        }
+      }
+      most = Max(most, score);
+      Store(score, scores + r * kBlockTokens + 16 * g);
+    }
+    old_largest[r] = of_line.state[0];
+    old_sums[r] = of_line.state[1];
+    largest[r] = std::max(old_largest[r], MaxOfLanes(most));
+  }
+  for (int64_t r = 0; r < lines; r += 16) {
+    const F32x16 factor = ExpOfNegative(Add(Load(old_largest + r), Mul(Load(largest + r), Broadcast(-1))));
+    const F32x16 sum = Load(old_sums + r);
+    F32x16 kept_of;
+    GANNET_EACH_PART kept_of.part[i] = hn::IfThenZeroElse(hn::Eq(sum.part[i], hn::Zero(FloatTag())), factor.part[i]);
+    Store(kept_of, kept + r);
+  }
+
+  alignas(64) int32_t bits_of[kPadded] = {};
+  for (int64_t r = 0; r < lines; ++r) {
+    ahead.Fetch(lines_ahead);
+    F32x16 total = Broadcast(0);
+    IntVec bits = hn::Zero(IntTag());
+#pragma GCC unroll 4
+    for (int64_t g = 0; g < kGroups; ++g) {
+      if (!is_seen(g)) continue;
+      float* const score = scores + r * kBlockTokens + 16 * g;
+      const F32x16 weight = ExpOfNegative(Add(Load(score), Broadcast(-largest[r])));
+      total = Add(total, weight);
+      F32x16 scaled = Mul(weight, Load(value_scales + 16 * g));
+      GANNET_EACH_PART {
+        scaled.part[i] = hn::IfThenZeroElse(hn::Eq(weight.part[i], hn::Zero(FloatTag())), scaled.part[i]);
+      }
+      bits = LargerMagnitudes(scaled, bits);
+      Store(scaled, score);
+    }
+    of_lines[static_cast<size_t>(r)].kept = kept[r];
+    of_lines[static_cast<size_t>(r)].state[0] = largest[r];
+    of_lines[static_cast<size_t>(r)].state[1] = old_sums[r] * kept[r] + SumOfLanes(total);
+    bits_of[r] = hn::GetLane(hn::MaxOfLanes(IntTag(), bits));
+  }
+
+  const hn::Rebind<Integer, IntTag> narrow;
+  for (int64_t r = 0; r < lines; ++r) {
+    const IntegerScale unit(hn::Set(IntTag(), bits_of[r]), 255);
+    of_lines[static_cast<size_t>(r)].unit = unit.scale;
+#pragma GCC unroll 4
+    for (int64_t g = 0; g < kGroups; ++g) {
+      Integer* const to = factors + r * kBlockTokens + 16 * g;
+      const bool counts = unit.counts && is_seen(g);
+      GANNET_EACH_PART {
+        const auto scaled = hn::Mul(LoadPart(scores + r * kBlockTokens + 16 * g, i), hn::Set(FloatTag(), unit.inverse));
+        const IntVec quants = counts ? hn::NearestInt(scaled) : hn::Zero(IntTag());
+        hn::StoreU(hn::DemoteTo(narrow, quants), narrow, to + kLanes * i);
+      }
     }
   }
-  return unit.scale;
 }
 
 }  // namespace

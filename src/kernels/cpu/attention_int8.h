@@ -38,7 +38,7 @@ struct Int8AttentionLeaves {
   void (*make_tiles)(const KvLayout& layout, const std::byte* block, int64_t head, std::byte* tiles);
   // Tokens `seen` of the block for `lines` queries from `line`, and their states. `scales` are the block's, where they
   // lie in it; `next` is what will be read soon, and may be fetched meanwhile.
-  void (*step)(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, const std::byte* tiles,
+  void (*step)(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
                const float* scales, KeySpan seen, std::span<const std::byte> next, float* states);
 };
 
