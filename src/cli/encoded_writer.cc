@@ -12,12 +12,6 @@ namespace {
 constexpr int64_t kChunkValues = int64_t{16} << 20;
 constexpr int64_t kBlockRows = 128;  // a multiple of every encoder's group of rows
 
-// The name without ".weight"; experts of a layer in one tensor have none.
-std::string ModuleOf(const std::string& name) {
-  constexpr std::string_view kEnding = ".weight";
-  return name.ends_with(kEnding) ? name.substr(0, name.size() - kEnding.size()) : name;
-}
-
 }  // namespace
 
 QuantizedPart PartOf(Slot slot) {
@@ -56,6 +50,27 @@ QuantizedPart PartOf(Slot slot) {
   }
 }
 
+const Encoder* EncoderFor(const std::string& flag, std::span<const FileTensor> tensors) {
+  const bool stacks = std::ranges::any_of(tensors, &FileTensor::transposed);
+  return flag == "mxfp4" && stacks ? &GptOssEncoder() : FindEncoder(flag);
+}
+
+bool Takes(const Encoder& encoder, const FileTensor& tensor) {
+  if (encoder.dialect == QuantDialect::kGptOss) return tensor.transposed && encoder.fits(1, tensor.shape[1]);
+  return tensor.shape.size() == 2 && tensor.name.ends_with(".weight") && PartOf(tensor.slot) != QuantizedPart::kNone &&
+         encoder.fits(tensor.shape[0], tensor.shape[1]);
+}
+
+std::vector<int64_t> MatrixOf(const FileTensor& tensor) {
+  if (!tensor.transposed) return tensor.shape;
+  return {tensor.shape[0], tensor.shape[2], tensor.shape[1]};
+}
+
+std::string ModuleOf(const std::string& name) {
+  constexpr std::string_view kEnding = ".weight";
+  return name.ends_with(kEnding) ? name.substr(0, name.size() - kEnding.size()) : name;
+}
+
 int64_t EncodedWriter::RowsTogether(int64_t k) {
   return std::max<int64_t>(1, kChunkValues / std::max<int64_t>(k, 1) / kBlockRows) * kBlockRows;
 }
@@ -91,7 +106,7 @@ int64_t EncodedWriter::WriteRows(const std::string& name, std::span<const float>
   const int64_t first = encoded.written;
   encoded.written += count;
   const bool done = encoded.written == encoded.n;
-  GANNET_ASSERT(encoded.written <= encoded.n && (count % kBlockRows == 0 || done), "rows come in whole groups");
+  GANNET_ASSERT(encoded.written <= encoded.n && (count % encoder.group_rows == 0 || done), "rows come in whole groups");
 
   Part& values = encoded.parts[0];
   const int64_t row_bytes = encoder.along_n ? 0 : values.bytes / encoded.n;

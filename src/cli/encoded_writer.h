@@ -12,6 +12,7 @@
 #include "base/thread_pool.h"
 #include "checkpoint/formats/encode.h"
 #include "checkpoint/safetensors_writer.h"
+#include "checkpoint/tensor_plan.h"
 #include "spec/tensor_names.h"
 
 namespace gannet {
@@ -24,6 +25,14 @@ enum class QuantizedPart {
   kVocabulary,  // embedding, lm_head
 };
 QuantizedPart PartOf(Slot slot);
+
+// FindEncoder for a model of these tensors: mxfp4 of experts that lie as [E, K, N] is gpt-oss's, which has those alone.
+const Encoder* EncoderFor(const std::string& flag, std::span<const FileTensor> tensors);
+// Whether it takes the tensor, whose rows are K values whatever the file's order.
+bool Takes(const Encoder& encoder, const FileTensor& tensor);
+// [N, K], or [E, N, K] of what floats have as [E, K, N].
+std::vector<int64_t> MatrixOf(const FileTensor& tensor);
+std::string ModuleOf(const std::string& name);  // without ".weight"; experts in one tensor have none
 
 class EncodedWriter {
  public:

@@ -40,46 +40,46 @@ struct QuantizeFlags {
 struct Choice {
   const StoredTensor* tensor;
   const Encoder* encoder;  // null: copied
+  FileTensor planned;      // of an encoded one
 };
 
 class Chooser {
  public:
   Chooser(const QuantizeFlags& flags, const ModelSpec& spec) : flags_(flags) {
-    encoder_ = FindEncoder(flags.format);
-    if (!encoder_ || encoder_->dialect == QuantDialect::kGptOss) {
-      throw UsageError(fmt::format("--format is {}, but must be {}", flags.format, EncoderNames()));
-    }
+    const std::vector<PlannedTensor> plan = PlanTensors(spec, NameStyle::kHuggingFace);
+    const std::vector<FileTensor> tensors = FileTensors(plan);
+    encoder_ = EncoderFor(flags.format, tensors);
+    if (!encoder_) throw UsageError(fmt::format("--format is {}, but must be {}", flags.format, EncoderNames()));
     if (flags.sensitive != "keep" && flags.sensitive != "int8") {
       throw UsageError(fmt::format("--sensitive is {}, but must be keep or int8", flags.sensitive));
     }
     if (flags.sensitive == "int8" && encoder_->dialect != QuantDialect::kQuark) {
-      throw UsageError(
-          fmt::format("--sensitive int8 goes with mxfp4 and int8; a checkpoint in {} holds {} and floats alone",
-                      flags.format, encoder_->dtype));
+      throw UsageError(fmt::format(
+          "--sensitive int8 goes with Quark's formats, mxfp4 and int8; this checkpoint will hold {} and floats alone",
+          encoder_->dtype));
     }
     for (const std::string& text : flags.exclude) exclude_.Add(text);
     if (const std::vector<std::string> broken = exclude_.broken(); !broken.empty()) {
       throw UsageError(fmt::format("--exclude {} is no regular expression", broken[0]));
     }
-    for (const PlannedTensor& planned : PlanTensors(spec, NameStyle::kHuggingFace)) {
-      slots_.emplace(planned.name, planned.slot);
+    for (const FileTensor& tensor : tensors) tensors_.emplace(tensor.name, tensor);
+    for (const PlannedTensor& planned : plan) {
       if (planned.layer >= std::ssize(spec.layers)) drafts_.insert(planned.name);
     }
   }
 
   const Encoder& encoder() const { return *encoder_; }
 
-  const Encoder* Of(const StoredTensor& tensor) {
-    const auto slot = slots_.find(tensor.name);
-    const bool matrix = tensor.shape.size() == 2 && tensor.name.ends_with(".weight") && !tensor.scales;
-    const std::string module = tensor.name.substr(0, tensor.name.size() - std::min<size_t>(tensor.name.size(), 7));
-    const bool excluded = exclude_.Match(module);
-    if (slot == slots_.end() || !matrix || excluded) return nullptr;
-    if (drafts_.contains(tensor.name) && !flags_.mtp) return nullptr;
-    const QuantizedPart part = PartOf(slot->second);
-    if (part == QuantizedPart::kNone) return nullptr;
-    if (part != QuantizedPart::kProjection) return flags_.sensitive == "int8" ? FindEncoder("int8") : nullptr;
-    return encoder_->fits(tensor.shape[0], tensor.shape[1]) ? encoder_ : nullptr;
+  Choice Of(const StoredTensor& stored) {
+    const Choice copied{&stored, nullptr, {}};
+    const bool excluded = exclude_.Match(ModuleOf(stored.name));
+    const auto found = tensors_.find(stored.name);
+    if (found == tensors_.end() || excluded || (drafts_.contains(stored.name) && !flags_.mtp)) return copied;
+    const QuantizedPart part = PartOf(found->second.slot);
+    const bool sensitive = part == QuantizedPart::kLatent || part == QuantizedPart::kVocabulary;
+    if (sensitive && flags_.sensitive == "keep") return copied;
+    const Encoder* const encoder = sensitive ? FindEncoder("int8") : encoder_;
+    return Takes(*encoder, found->second) ? Choice{&stored, encoder, found->second} : copied;
   }
   void RefuseIdleExcludes() const {
     if (const std::vector<std::string> idle = exclude_.unmatched(); !idle.empty()) {
@@ -91,9 +91,42 @@ class Chooser {
   const QuantizeFlags& flags_;
   const Encoder* encoder_;
   ModulePatterns exclude_;
-  std::map<std::string, Slot, std::less<>> slots_;
+  std::map<std::string, FileTensor, std::less<>> tensors_;
   std::set<std::string, std::less<>> drafts_;
 };
+
+// The rows of K values that `use` encodes, a chunk at a time, and how many bytes of the file they were.
+template <typename Use>
+void EachChunk(const Weight& weight, const FileTensor& planned, ThreadPool& pool, Use use) {
+  std::vector<float> rows;
+  const int64_t n = weight.cols;
+  if (!planned.transposed) {
+    const int64_t step = EncodedWriter::RowsTogether(n);
+    for (int64_t first = 0; first < weight.rows; first += step) {
+      const int64_t count = std::min(step, weight.rows - first);
+      rows.resize(static_cast<size_t>(count * n));
+      pool.ParallelFor(count, [&](int64_t r, int) { weight.dequantize_row(weight, first + r, rows.data() + r * n); });
+      use(rows, count * weight.row_bytes);
+    }
+    return;
+  }
+  const int64_t k = planned.shape[1];
+  std::vector<float> columns(static_cast<size_t>(k * n));
+  rows.resize(columns.size());
+  constexpr int64_t kTogether = 16;  // floats of a cache line
+  for (int64_t first = 0; first < weight.rows; first += k) {
+    pool.ParallelFor(k, [&](int64_t c, int) { weight.dequantize_row(weight, first + c, columns.data() + c * n); });
+    pool.ParallelFor((n + kTogether - 1) / kTogether, [&](int64_t group, int) {
+      const int64_t end = std::min(n, (group + 1) * kTogether);
+      for (int64_t c = 0; c < k; ++c) {
+        for (int64_t r = group * kTogether; r < end; ++r) {
+          rows[static_cast<size_t>(r * k + c)] = columns[static_cast<size_t>(c * n + r)];
+        }
+      }
+    });
+    use(rows, k * weight.row_bytes);
+  }
+}
 
 // Everything beside the weights: tokenizer, templates, generation settings.
 void CopyOtherFiles(const fs::path& from, const fs::path& to) {
@@ -121,21 +154,20 @@ void Quantize(const QuantizeFlags& flags) {
       throw UsageError(
           fmt::format("{} is quantized already ({} is {}); quantize takes floats", flags.model, name, tensor.dtype));
     }
-    choices.push_back({&tensor, chooser.Of(tensor)});
+    choices.push_back(chooser.Of(tensor));
   }
   chooser.RefuseIdleExcludes();
   EncodedWriter writer(flags.out, kShardBytes, pool);
   for (const Choice& choice : choices) {
     const StoredTensor& tensor = *choice.tensor;
     if (choice.encoder) {
-      writer.DeclareEncoded(tensor.name, tensor.shape, *choice.encoder);
+      writer.DeclareEncoded(tensor.name, MatrixOf(choice.planned), *choice.encoder);
     } else {
       writer.Declare(tensor.name, tensor.dtype, tensor.shape);
     }
   }
   CheckSpace(flags.out, writer.bytes());
   WriteProgress progress(checkpoint->total_bytes(), "read");
-  std::vector<float> rows;
   int64_t encoded = 0;
   for (const Choice& choice : choices) {
     const StoredTensor& tensor = *choice.tensor;
@@ -146,28 +178,18 @@ void Quantize(const QuantizeFlags& flags) {
     }
     ++encoded;
     const Weight weight = checkpoint->WeightOf(tensor);
-    const auto each_chunk = [&](auto use) {
-      const int64_t step = EncodedWriter::RowsTogether(weight.cols);
-      for (int64_t first = 0; first < weight.rows; first += step) {
-        const int64_t count = std::min(step, weight.rows - first);
-        rows.resize(static_cast<size_t>(count * weight.cols));
-        pool.ParallelFor(
-            count, [&](int64_t r, int) { weight.dequantize_row(weight, first + r, rows.data() + r * weight.cols); });
-        use(count);
-      }
-    };
     float largest = 0;
     if (choice.encoder->wants_largest) {
-      each_chunk([&](int64_t) {
+      EachChunk(weight, choice.planned, pool, [&](std::span<const float> rows, int64_t) {
         for (const float value : rows) largest = std::max(largest, std::fabs(value));
       });
     }
-    each_chunk([&](int64_t count) {
+    EachChunk(weight, choice.planned, pool, [&](std::span<const float> rows, int64_t bytes) {
       if (!std::ranges::all_of(rows, [](float value) { return std::isfinite(value); })) {
         throw LoadError("quantize", fmt::format("tensor {} holds values that are not finite", tensor.name));
       }
       writer.WriteRows(tensor.name, rows, largest);
-      progress.Add(count * weight.row_bytes);
+      progress.Add(bytes);
     });
     MappedFile::Release(tensor.data);  // so that memory stays bounded
   }

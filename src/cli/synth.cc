@@ -85,21 +85,13 @@ const FormatName& ParseFormat(const std::string& name, const Encoder*& encoder) 
 // for which Quark has 8 beside them; published checkpoints of the other dialects keep the first two plain.
 const Encoder* EncoderOf(const FileTensor& tensor, const Encoder* encoder) {
   if (!encoder) return nullptr;
-  if (encoder->dialect == QuantDialect::kGptOss)
-    return tensor.transposed && encoder->fits(1, tensor.shape[1]) ? encoder : nullptr;
   const QuantizedPart part = PartOf(tensor.slot);
-  if (tensor.shape.size() != 2 || !tensor.name.ends_with(".weight") || part == QuantizedPart::kNone) return nullptr;
-  const bool fits = encoder->fits(tensor.shape[0], tensor.shape[1]);
   if (encoder->dialect == QuantDialect::kQuark) {
-    return part != QuantizedPart::kProjection || !fits ? FindEncoder("int8") : encoder;
+    const Encoder* const used =
+        part == QuantizedPart::kProjection && Takes(*encoder, tensor) ? encoder : FindEncoder("int8");
+    return Takes(*used, tensor) ? used : nullptr;
   }
-  return part == QuantizedPart::kVocabulary || !fits ? nullptr : encoder;
-}
-
-// Rows of K values: [N, K], or [E, N, K] of what bf16 files have as [E, K, N].
-std::vector<int64_t> MatrixOf(const FileTensor& tensor) {
-  if (!tensor.transposed) return tensor.shape;
-  return {tensor.shape[0], tensor.shape[2], tensor.shape[1]};
+  return part != QuantizedPart::kVocabulary && Takes(*encoder, tensor) ? encoder : nullptr;
 }
 
 constexpr FormatName kExact = kFormats[2];
@@ -162,7 +154,7 @@ void Synth(const SynthFlags& flags) {
   std::string config = ReadConfig(flags, source);
   const ResolvedModel model = ResolveModel(source);
   const std::vector<FileTensor> plan = FileTensors(PlanTensors(model.spec, NameStyle::kHuggingFace));
-  if (flags.format == "mxfp4" && std::ranges::any_of(plan, &FileTensor::transposed)) encoder = FindEncoder("gpt-oss");
+  if (encoder) encoder = EncoderFor(flags.format, plan);
   int64_t most = 0;
   for (const FileTensor& tensor : plan) {
     int64_t bytes = 0;

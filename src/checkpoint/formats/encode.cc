@@ -157,8 +157,8 @@ constexpr Encoder kEncoders[] = {
     {"int4", QuantDialect::kCompressedTensors, "INT4", kInt4, 1, kInt4Group, false, false, EncodeInt4},
     {"awq", QuantDialect::kAwq, "AWQ", kAwq, 8, kColumnGroup, true, false, EncodeAwq},
     {"gptq", QuantDialect::kGptq, "GPTQ", kGptq, 8, kColumnGroup, true, false, EncodeGptq},
-    {"gpt-oss", QuantDialect::kGptOss, "MXFP4", kGptOss, 1, 32, false, false, EncodeMxfp4},
 };
+constexpr Encoder kGptOssEncoder{"mxfp4", QuantDialect::kGptOss, "MXFP4", kGptOss, 1, 32, false, false, EncodeMxfp4};
 
 }  // namespace
 
@@ -169,10 +169,11 @@ const Encoder* FindEncoder(std::string_view flag) {
   return nullptr;
 }
 
+const Encoder& GptOssEncoder() { return kGptOssEncoder; }
+
 std::string EncoderNames() {
   std::string names;
   for (const Encoder& encoder : kEncoders) {
-    if (encoder.dialect == QuantDialect::kGptOss) continue;
     if (!names.empty()) names += ", ";
     names += encoder.flag;
   }

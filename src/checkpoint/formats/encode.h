@@ -57,9 +57,9 @@ struct Encoder {
 //   int8          Quark: scale max|w| / 127 of a row
 //   int4          compressed-tensors: scale max|w| / 7 of 32
 //   awq           scale and zero point of 128; gptq: scale max|w| / 7 of 128
-//   gpt-oss       mxfp4 of [E, N, K]
 const Encoder* FindEncoder(std::string_view flag);
-// For a matrix by itself: all but gpt-oss, "mxfp4, nvfp4, ...".
-std::string EncoderNames();
+std::string EncoderNames();  // "mxfp4, nvfp4, ..."
+// mxfp4 of the experts of a layer [E, N, K], as gpt-oss has them.
+const Encoder& GptOssEncoder();
 
 }  // namespace gannet
