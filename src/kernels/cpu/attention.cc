@@ -210,12 +210,12 @@ void RunOf(const AttentionArgs& args, const AttentionTask& task, const StepsAt& 
   const int64_t floats_of_steps = (Steps::Floats(layout, task.lines) + 15) / 16 * 16;
   float* const floats = memory.Floats(floats_of_steps + 2 * task.lines * state_floats);
   Steps steps = steps_at(floats);
-  float* total = floats + floats_of_steps;
-  float* states = total + task.lines * state_floats;
+  float* const states = floats + floats_of_steps;
+  float* const total = task.merges ? task.states : states + task.lines * state_floats;
   for (int64_t line = 0; line < task.lines; ++line) {
     steps.SetQuery(line, args.q + lines.row(line) * args.q_stride + lines.head(line) * layout.key_dim, args.scale);
   }
-  if (task.states) {
+  if (task.states && !task.merges) {
     for (int64_t piece = 0; piece < task.pieces; ++piece) {
       RunPiece(lines, steps, task.first_piece + piece, task.states + piece * task.state_lines * state_floats);
     }
@@ -235,6 +235,7 @@ void RunOf(const AttentionArgs& args, const AttentionTask& task, const StepsAt& 
       MergeState(state_floats, total + line * state_floats, states + line * state_floats);
     }
   }
+  if (task.merges) return;
   for (int64_t line = 0; line < task.lines; ++line) {
     float* state = total + line * state_floats;
     if (args.carry) std::copy_n(state, state_floats, CarryOf(lines, line));

@@ -113,16 +113,24 @@ void RunAttention(const AttentionArgs& args, ThreadPool& pool, const AttentionLe
       AttentionTask task = tasks[i];
       task.states = states;
       task.state_lines = task.lines;
-      AddMerges(task, (pool.size() + static_cast<int64_t>(whole) - 1) / static_cast<int64_t>(whole), state, merges);
+      // The first task merges its pieces itself, so that fewer states go through memory: as many as leave the other
+      // threads enough to be done at the same time.
+      const int64_t count = static_cast<int64_t>(whole);
+      const int64_t merged =
+          std::max<int64_t>(1, std::min(task.pieces / 2, 3 * task.pieces * count / (4 * pool.size())));
+      const int64_t together = std::max<int64_t>(1, task.pieces * count / wanted);
       const int64_t end = task.end_piece();
-      const int64_t together = std::max<int64_t>(1, task.pieces * static_cast<int64_t>(whole) / wanted);
-      for (bool first = true; task.first_piece < end; first = false) {
+      task.pieces -= merged - 1;
+      AddMerges(task, (pool.size() + count - 1) / count, state, merges);
+      task.pieces = merged;
+      task.merges = true;
+      tasks[i] = task;
+      task.merges = false;
+      task.states += task.lines * state;
+      task.first_piece += merged;
+      while (task.first_piece < end) {
         task.pieces = std::min(together, end - task.first_piece);
-        if (first) {
-          tasks[i] = task;
-        } else {
-          tasks.push_back(task);
-        }
+        tasks.push_back(task);
         task.states += task.pieces * task.lines * state;
         task.first_piece += task.pieces;
       }

@@ -21,6 +21,7 @@ struct AttentionTask {
   // in this task.
   float* states;
   int64_t state_lines;
+  bool merges = false;  // the pieces, to one state for each line
   int64_t end_piece() const { return first_piece + pieces; }
 };
 
