@@ -195,7 +195,7 @@ int Bench(BenchFlags flags) {
                    .c_str(),
                stdout);
   }
-  model->LayOutWeights();
+  while (model->LayOutNext()) continue;
   Json results{Json::Array{}};
   for (const int streams : flags.streams) {
     if (streams == 0) continue;

@@ -152,22 +152,21 @@ struct CompressedType {
   std::string_view type;
   int bits;
   std::string_view strategy;
-  int64_t group;  // 0: none
 };
 constexpr CompressedType kCompressedTypes[] = {
-    {"nvfp4-packed", "nvfp4-pack-quantized", "float", 4, "tensor_group", 16},
-    {"fp8-channel", "float-quantized", "float", 8, "channel", 0},
-    {"fp8-tensor", "float-quantized", "float", 8, "tensor", 0},
-    {"int4", "pack-quantized", "int", 4, "group", 32},
+    {"nvfp4-packed", "nvfp4-pack-quantized", "float", 4, "tensor_group"},
+    {"fp8-channel", "float-quantized", "float", 8, "channel"},
+    {"fp8-tensor", "float-quantized", "float", 8, "tensor"},
+    {"int4", "pack-quantized", "int", 4, "group"},
 };
 
-void SetCompressedTensors(std::string_view flag, Json& config) {
-  const CompressedType& type = *std::ranges::find(kCompressedTypes, flag, &CompressedType::flag);
+void SetCompressedTensors(const Encoder& encoder, Json& config) {
+  const CompressedType& type = *std::ranges::find(kCompressedTypes, encoder.flag, &CompressedType::flag);
   Json weights;
   weights.Set("num_bits", type.bits);
   weights.Set("type", std::string(type.type));
   weights.Set("strategy", std::string(type.strategy));
-  if (type.group > 0) weights.Set("group_size", type.group);
+  if (encoder.group_cols > 1) weights.Set("group_size", encoder.group_cols);
   weights.Set("symmetric", true);
   weights.Set("dynamic", false);
   Json group;
@@ -215,14 +214,14 @@ Json EncodedWriter::QuantizationConfig(const Encoder& encoder) const {
       break;
     case QuantDialect::kCompressedTensors:
       config.Set("quant_method", "compressed-tensors");
-      SetCompressedTensors(encoder.flag, config);
+      SetCompressedTensors(encoder, config);
       plain_key = "ignore";
       break;
     case QuantDialect::kAwq:
     case QuantDialect::kGptq:
       config.Set("quant_method", std::string(encoder.flag));
       config.Set("bits", 4);
-      config.Set("group_size", 128);
+      config.Set("group_size", encoder.group_cols);
       if (encoder.dialect == QuantDialect::kAwq) {
         config.Set("zero_point", true);
         config.Set("version", "gemm");

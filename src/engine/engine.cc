@@ -172,7 +172,8 @@ void Engine::Impl::Loop() {
   BindThisThreadToCore(0, model_.pool().size());
   while (true) {
     const bool idle = scheduler_.running() == 0 && scheduler_.waiting() == 0;
-    Mailbox::Mail mail = mailbox_.Take(idle);
+    const bool wait = idle && !model_.LayOutNext();  // a matrix at a time, so that mail does not wait long
+    Mailbox::Mail mail = mailbox_.Take(wait);
     const bool stop = mail.stop;
     Receive(std::move(mail));
     if (stop) {

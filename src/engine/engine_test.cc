@@ -309,6 +309,17 @@ TEST(Engine, RefusesWhatItCannotServe) {
   EXPECT_EQ(sink->outcome().finish, FinishReason::kLength);
 }
 
+TEST(Engine, LaysOutItsWeightsWhileNothingIsAsked) {
+  const std::unique_ptr<Model> model = Load(GoldenFolder("mxfp4-glm4-moe-lite"), "auto", 2);
+  const int64_t matrices = std::ssize(model->matrices());
+  int64_t own = 0;  // calls here, each of which lays out one too
+  do {
+    const Engine engine(*model, {});
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  } while (model->LayOutNext() && ++own < matrices / 2);
+  EXPECT_LT(own, matrices / 2);
+}
+
 TEST(Engine, QueueIsBoundedAndDrainRefuses) {
   const std::unique_ptr<Model> model = Load(TestModels().front(), "auto", 1);
   Engine engine(*model, {.max_running = 1, .max_waiting = 2, .cache_tokens = 4096});

@@ -179,8 +179,10 @@ void Model::KeepWeights(bool keep) {
   for (const LoadedMatrix& each : matrices_) each.matrix->set_keeps(keep);
 }
 
-void Model::LayOutWeights() {
-  for (const LoadedMatrix& each : matrices_) each.matrix->Settle(*pool_);
+bool Model::LayOutNext() {
+  if (laid_out_ == matrices_.size()) return false;
+  matrices_[laid_out_++].matrix->Settle(*pool_);
+  return true;
 }
 
 // Every token needs it whole: it is laid out now, and tells how long the other weights will take.
@@ -191,7 +193,7 @@ void Model::SettleLmHead(int64_t all_bytes) {
   const double bytes = static_cast<double>(lm_head_.weight->bytes());
   const double seconds = took.count() * static_cast<double>(all_bytes) / bytes;
   if (!lm_head_.weight->owns_memory() || seconds < 1) return;
-  Log().info("weights are laid out as they are used, all {:.2f} GB in about {:.0f} s",
+  Log().info("weights are laid out as they are used or while nothing is asked, all {:.2f} GB in about {:.0f} s",
              static_cast<double>(all_bytes) / 1e9, seconds);
 }
 

@@ -57,7 +57,9 @@ class Model {
   ThreadPool& pool() { return *pool_; }
   int64_t max_step_rows() const { return max_step_rows_; }
   int64_t weight_bytes() const { return weight_bytes_; }  // held or streamed, all layers
-  void LayOutWeights();                                   // all of them now, instead of when steps need them
+  // Weights are laid out for the kernels when steps first need them, or before that, one after another, by this; false
+  // when none is left.
+  bool LayOutNext();
   const std::vector<LoadedMatrix>& matrices() const { return matrices_; }  // all that products read
   // Of weights, read to generate a token for each of so many streams, on average.
   double bytes_per_step(int streams) const;
@@ -100,6 +102,7 @@ class Model {
   Sharding sharding_;
   ShardRange vocab_;         // rows of embedding and lm_head held here
   int64_t known_cache_ = 0;  // that the other ranks have
+  size_t laid_out_ = 0;      // of matrices_, by LayOutNext
   bool loaded_together_ = false;
   ModelSpec whole_;
   std::shared_ptr<const Checkpoint> checkpoint_;  // keeps the mapping; the embedding is read in place

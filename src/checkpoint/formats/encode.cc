@@ -146,6 +146,7 @@ constexpr EncodedPart kGptOss[] = {{"_blocks", "U8",
                                       return Shape{m[0], m[1], m[2] / 32};
                                     }}};
 
+// group_rows, group_cols, along_n, wants_largest
 constexpr Encoder kEncoders[] = {
     {"mxfp4", QuantDialect::kQuark, "MXFP4", kMxfp4, 1, 32, false, false, EncodeMxfp4},
     {"nvfp4", QuantDialect::kModelOpt, "NVFP4", kNvfp4, 1, 16, false, true, EncodeNvfp4},

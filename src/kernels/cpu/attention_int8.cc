@@ -215,8 +215,9 @@ HWY_NOINLINE void SoftenLines(std::span<LineOfBlock> of_lines, size_t part_count
       Integer* const to = factors + r * kBlockTokens + 16 * g;
       const bool counts = unit.counts && is_seen(g);
       GANNET_EACH_PART {
-        const auto scaled = hn::Mul(LoadPart(scores + r * kBlockTokens + 16 * g, i), hn::Set(FloatTag(), unit.inverse));
-        const IntVec quants = counts ? hn::NearestInt(scaled) : hn::Zero(IntTag());
+        const float* const scaled = scores + r * kBlockTokens + 16 * g;
+        const IntVec quants = counts ? hn::NearestInt(hn::Mul(LoadPart(scaled, i), hn::Set(FloatTag(), unit.inverse)))
+                                     : hn::Zero(IntTag());
         hn::StoreU(hn::DemoteTo(narrow, quants), narrow, to + kLanes * i);
       }
     }
