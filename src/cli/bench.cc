@@ -164,6 +164,7 @@ Speed Measure(Engine& engine, int64_t vocab, int streams, const BenchFlags& flag
 int Bench(BenchFlags flags) {
   const std::unique_ptr<Model> model = LoadModel(flags.run);
   const MachineRoof roof = MeasureRoof(model->pool(), model->kernels());
+  while (model->LayOutNext()) continue;  // or the engine would, on the pool that measures here
   Engine engine(*model, {.prefix_cache = false});
   const int64_t vocab = model->spec().vocab;
   const double bytes = model->bytes_per_step(1);
@@ -195,7 +196,6 @@ int Bench(BenchFlags flags) {
                    .c_str(),
                stdout);
   }
-  while (model->LayOutNext()) continue;
   Json results{Json::Array{}};
   for (const int streams : flags.streams) {
     if (streams == 0) continue;

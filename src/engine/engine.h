@@ -37,7 +37,8 @@ struct EngineStats {
 
 class Engine {
  public:
-  // Starts the engine's thread. `model` outlives the engine.
+  // Starts the engine's thread, which computes with `model` and its pool, and lays its weights out while nothing is
+  // asked; with all of them laid out an idle engine leaves the pool to others. `model` outlives the engine.
   Engine(Model& model, const EngineOptions& options);
   ~Engine();  // cancels what is left and joins
   Engine(const Engine&) = delete;
