@@ -35,6 +35,7 @@ inline int64_t Int8TileBytes(const KvLayout& layout) {
 struct Int8AttentionLeaves {
   // Query `line` of `queries`, whose memory holds a multiple of kQueriesTogether; of scale * q.
   void (*set_query)(const KvLayout& layout, const float* q, float scale, std::byte* queries, int64_t line);
+  // Int8TileBytes of `tiles`. Where AMX finds KeysInPlace it makes none, and `step` those of the values.
   void (*make_tiles)(const KvLayout& layout, const std::byte* block, int64_t head, std::byte* tiles);
   // Tokens `seen` of the block for `lines` queries from `line`, and their states. `scales` are the block's, where they
   // lie in it; `next` is what will be read soon, and may be fetched meanwhile.
