@@ -243,17 +243,16 @@ def refusals(checks):
                      f"refused, {name}: expected {words}, got {done.returncode} {lines}")
 
 
-def main():
+def run_checks(usage, *parts):
+    """The exit code of a script whose one argument is the program."""
     if len(sys.argv) != 2:
-        sys.exit(__doc__)
+        sys.exit(usage)
     with tempfile.TemporaryDirectory() as scratch:
         checks = Formats(sys.argv[1], scratch)
-        every_format(checks)
-        gpt_oss(checks)
-        mtp_under_quark(checks)
-        refusals(checks)
+        for part in parts:
+            part(checks)
         return checks.end()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_checks(__doc__, every_format, gpt_oss, mtp_under_quark, refusals))

@@ -8,13 +8,12 @@ Needs numpy only.
 import json
 import pathlib
 import sys
-import tempfile
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import formats as f  # noqa: E402
-from check_formats import GLM5, GPT_OSS, Formats  # noqa: E402
+from check_formats import GLM5, GPT_OSS, run_checks  # noqa: E402
 
 # Every K a multiple of the 128 values that share a scale in AWQ and GPTQ.
 WIDE = {**GLM5, "hidden_size": 256, "intermediate_size": 384, "moe_intermediate_size": 128, "kv_lora_rank": 128,
@@ -170,15 +169,5 @@ def written(checks):
     checks.check(done.returncode == 2 and "quantized already" in done.stderr, f"quantize of a quantized one: {done.stderr}")
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    with tempfile.TemporaryDirectory() as scratch:
-        checks = Formats(sys.argv[1], scratch)
-        written(checks)
-        gpt_oss_written(checks)
-        return checks.end()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_checks(__doc__, written, gpt_oss_written))

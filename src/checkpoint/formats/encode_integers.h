@@ -1,4 +1,4 @@
-// The 4-bit integers of encode.h.
+// The 4-bit integers of encode.h, and what they share with its other formats.
 #pragma once
 
 #include <algorithm>

@@ -54,17 +54,22 @@ HWY_INLINE void Turn(const int32_t* in, int64_t first, int64_t last, int32_t* ou
   }
 }
 
-// The same of columns [0, 4).
+// 16 bytes of each of four rows, `stride` bytes apart.
+HWY_INLINE __m512i FourRows(const void* from, int64_t stride) {
+  const auto row = [&](int64_t i) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(static_cast<const std::byte*>(from) + i * stride));
+  };
+  __m512i four = _mm512_castsi128_si512(row(0));
+  four = _mm512_inserti32x4(four, row(1), 1);
+  four = _mm512_inserti32x4(four, row(2), 2);
+  return _mm512_inserti32x4(four, row(3), 3);
+}
+
+// Turn of columns [0, 4).
 HWY_INLINE void TurnFour(const int32_t* in, int64_t first, int64_t last, int32_t* out, int64_t out_stride) {
   __m512i rows[4];  // i, 4 + i, 8 + i, 12 + i
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const auto row = [&](int r) { return _mm_load_si128(reinterpret_cast<const __m128i*>(in + 16 * r)); };
-    rows[i] = _mm512_castsi128_si512(row(i));
-    rows[i] = _mm512_inserti32x4(rows[i], row(4 + i), 1);
-    rows[i] = _mm512_inserti32x4(rows[i], row(8 + i), 2);
-    rows[i] = _mm512_inserti32x4(rows[i], row(12 + i), 3);
-  }
+  for (int i = 0; i < 4; ++i) rows[i] = FourRows(in + 16 * i, 4 * 16 * sizeof(int32_t));
   const __m512i low01 = _mm512_unpacklo_epi32(rows[0], rows[1]);
   const __m512i high01 = _mm512_unpackhi_epi32(rows[0], rows[1]);
   const __m512i low23 = _mm512_unpacklo_epi32(rows[2], rows[3]);
@@ -142,13 +147,7 @@ HWY_INLINE void TurnValues(const std::byte* rows, int64_t stride, std::byte* til
   for (int64_t t = 0; t < kBlockTokens; t += 4, rows += 4 * stride, tile += 64) {
 #pragma GCC unroll 4
     for (int64_t g = 0; g < 4; ++g) {
-      const auto row = [&](int64_t i) {
-        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + i * stride + 16 * g));
-      };
-      __m512i four = _mm512_castsi128_si512(row(0));
-      four = _mm512_inserti32x4(four, row(1), 1);
-      four = _mm512_inserti32x4(four, row(2), 2);
-      four = _mm512_inserti32x4(four, row(3), 3);
+      const __m512i four = FourRows(rows + 16 * g, stride);
       _mm512_store_si512(tile + 16 * kBlockTokens * g,
                          _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quads, four), bytes));
     }
