@@ -4,9 +4,9 @@
 //
 // with j over the row's own keys [spans[r].begin, spans[r].end). A row that sees nothing gives zeros. With sinks,
 // softmax has one more term per head, exp(sinks[h]), that carries no value. Order of additions: keys are taken in
-// blocks of kBlockTokens aligned to position 0, in order, kPieceTokens of them make a piece; pieces are merged in
-// order. It depends on the row's positions alone. A row that sees chosen keys takes them 64 at a time, as if they lay
-// at positions 0, 1, ...
+// blocks of kBlockTokens, of kInt8 two at a time, aligned to position 0, in order; kPieceTokens of them make a piece;
+// pieces are merged in order. It depends on the row's positions alone. A row that sees chosen keys takes them in the
+// same way, as if they lay at positions 0, 1, ...
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ inline constexpr int64_t kPieceTokens = 512;
 
 // kFp8: e4m3, no scale. kInt8: integers in [-127, 127], with an fp32 scale for each token's key and one for its value;
 // in a latent layout one for the latent and one for the rest of the key. Kernels but the reference multiply them with
-// int8 queries (a scale for each head and part) and uint8 probabilities (a scale for each head and block).
+// int8 queries (a scale for each head and part) and uint8 probabilities (a scale for each head and two blocks).
 enum class KvType : uint8_t { kF32, kF16, kBF16, kFp8, kInt8 };
 int64_t BytesOf(KvType type);          // of an element
 std::string_view NameOf(KvType type);  // "f32", ...: the argument of --kv-type

@@ -119,8 +119,8 @@ std::vector<float> AttendOneByOne(const Kernels& kernels, const Case& c, ThreadP
 }
 
 // Prompts, generated rows, windows; contexts below a block, over several blocks, over several pieces.
-const std::vector<SequencePlan> kMixed = {{0, 1, 0},  {0, 70, 0},    {1300, 1, 0}, {500, 30, 0},
-                                          {63, 2, 0}, {900, 3, 100}, {1100, 1, 64}};
+const std::vector<SequencePlan> kMixed = {{0, 1, 0},  {0, 70, 0},    {1300, 1, 0},  {500, 30, 0},
+                                          {63, 2, 0}, {900, 3, 100}, {1100, 1, 64}, {1100, 1, 100}};
 
 // So many pieces that a task takes several of them.
 const std::vector<SequencePlan> kLong = {{9000, 1, 0}};

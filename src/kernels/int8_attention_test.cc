@@ -12,7 +12,8 @@ namespace {
 
 using namespace testing_support;
 
-constexpr int64_t kTokens = 1100;  // three pieces
+constexpr int64_t kTokens = 1100;                  // three pieces
+constexpr int64_t kStepTokens = 2 * kBlockTokens;  // that share a unit of their weights
 constexpr float kScale = 0.11f;
 
 struct Int8Row {
@@ -103,7 +104,7 @@ Wanted ByFormula(const Cache& cache, const float* q, int64_t kv_head, KeySpan sp
   double total = 0;
   for (double& weight : weights) total += weight = std::exp(weight - largest);
   for (int64_t first = span.begin; first < span.end;) {
-    const int64_t end = std::min<int64_t>(span.end, (first / kBlockTokens + 1) * kBlockTokens);
+    const int64_t end = std::min<int64_t>(span.end, (first / kStepTokens + 1) * kStepTokens);
     double most = 0;
     for (int64_t j = first; j < end; ++j) {
       const size_t i = static_cast<size_t>(j - span.begin);
@@ -124,7 +125,7 @@ Wanted ByFormula(const Cache& cache, const float* q, int64_t kv_head, KeySpan sp
 
 // How far the reference, which rounds neither queries nor weights, may be from the formula. A score moves by at most
 // half a step of the query times the key's magnitudes, `moved` at most, and so a weight by a factor of e^moved and the
-// divisor by another; a weight of a block is off by half a unit, 1/510 of the block's largest.
+// divisor by another; a weight is off by half a unit, 1/510 of the largest of its kStepTokens.
 double FromReference(const Cache& cache, const float* q, int64_t kv_head, KeySpan span) {
   const std::vector<Int8Row> query = cache.Parts(q, kScale);
   double moved = 0;
@@ -140,7 +141,7 @@ double FromReference(const Cache& cache, const float* q, int64_t kv_head, KeySpa
     moved = std::max(moved, here);
     largest_value = std::max(largest_value, 127 * Quantized(cache.value(j, kv_head), cache.layout.value_dim).scale);
   }
-  const double tokens = static_cast<double>(std::min<int64_t>(span.end - span.begin, kBlockTokens));
+  const double tokens = static_cast<double>(std::min<int64_t>(span.end - span.begin, kStepTokens));
   return (std::expm1(2 * moved) + tokens / 510) * largest_value;
 }
 
@@ -160,7 +161,11 @@ struct Call {
         q(RandomFloats(static_cast<int64_t>(kSpans.size()) * heads * layout.key_dim, 9)),
         out(kSpans.size() * static_cast<size_t>(heads * layout.value_dim), std::nanf("")) {}
   void Run(const Cache& cache, const Kernels& kernels, ThreadPool& pool) {
-    const AttentionSequence sequence{0, static_cast<int64_t>(kSpans.size()), cache.blocks};
+    Run(cache, kernels, pool, kSpans, cache.blocks);
+  }
+  void Run(const Cache& cache, const Kernels& kernels, ThreadPool& pool, std::span<const KeySpan> spans,
+           std::span<const int32_t> blocks) {
+    const AttentionSequence sequence{0, std::ssize(spans), blocks};
     kernels.attention({.q = q.data(),
                        .q_stride = heads * cache.layout.key_dim,
                        .out = out.data(),
@@ -169,7 +174,7 @@ struct Call {
                        .scale = kScale,
                        .pages = cache.pages,
                        .sequences = {&sequence, 1},
-                       .spans = kSpans},
+                       .spans = spans},
                       pool);
   }
 };
@@ -226,6 +231,32 @@ TEST(Int8Attention, StaysAsNearTheReferenceAsItsSteps) {
       }
       // Steps of 1/254 of the largest, uniform: 0.3 % of a value whose largest is 2.5 times it; here 1 %.
       EXPECT_LT(std::sqrt(squares / squares_wanted), 0.01) << kernels->name << ", key " << layout.key_dim;
+    }
+  }
+}
+
+TEST(Int8Attention, BlocksThatNoRowSeesAreNotLookedAt) {
+  ThreadPool pool(2);
+  for (const Kernels* kernels : FastTables()) {
+    for (const KvLayout& layout : kLayouts) {
+      const Cache cache = MakeCache(layout, *kernels, pool);
+      Call all(layout, 2 * layout.kv_heads);
+      all.Run(cache, *kernels, pool);
+      for (size_t row = 0; row < kSpans.size(); ++row) {
+        std::vector<int32_t> blocks = cache.blocks;
+        for (int64_t b = 0; b < std::ssize(blocks); ++b) {
+          const bool seen = b * kBlockTokens < kSpans[row].end && (b + 1) * kBlockTokens > kSpans[row].begin;
+          if (!seen) blocks[static_cast<size_t>(b)] = -1;
+        }
+        Call one(layout, all.heads);
+        const int64_t q_width = all.heads * layout.key_dim;
+        const int64_t width = all.heads * layout.value_dim;
+        one.q.assign(all.q.begin() + static_cast<int64_t>(row) * q_width, all.q.end());
+        one.Run(cache, *kernels, pool, {kSpans.data() + row, 1}, blocks);
+        ASSERT_TRUE(
+            std::equal(one.out.begin(), one.out.begin() + width, all.out.begin() + static_cast<int64_t>(row) * width))
+            << kernels->name << ", key " << layout.key_dim << ", row " << row;
+      }
     }
   }
 }

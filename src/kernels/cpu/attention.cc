@@ -1,7 +1,8 @@
 // Attention over paged blocks, one task of attention_plan.h at a time. What a block does to the lines that see it is
-// the affair of a Steps class, one per kind of cache: SetQuery of every line, then Open a block, say which one to
-// Expect next, and Step over it with as many lines as go Together; Step has the spans of the first kSpansOfRun of them.
+// the affair of a Steps class, one per kind of cache: SetQuery of every line, then Open kBlocks of them, say which to
+// Expect next, and Step over them with as many lines as go Together; Step has the spans of the first kSpansOfRun.
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -36,6 +37,7 @@ constexpr int64_t kSpansOfRun = FloatSteps<float>::kMostLines;
 class Int8Steps {
  public:
   static constexpr int64_t kMostLines = std::numeric_limits<int64_t>::max();
+  static constexpr int64_t kBlocks = kInt8StepBlocks;
   static int64_t Floats(const KvLayout& layout, int64_t lines) {
     const int64_t queries = (lines + kQueriesTogether - 1) / kQueriesTogether * kQueriesTogether;
     return (queries * Int8QueryBytes(layout) + Int8TileBytes(layout)) / static_cast<int64_t>(sizeof(float));
@@ -47,25 +49,28 @@ class Int8Steps {
         tiles_(reinterpret_cast<std::byte*>(memory)),
         queries_(tiles_ + Int8TileBytes(layout)) {}
   void SetQuery(int64_t line, const float* q, float scale) { leaves_.set_query(layout_, q, scale, queries_, line); }
-  void Open(const std::byte* block, int64_t head) {
-    leaves_.make_tiles(layout_, block, head, tiles_);
-    scales_ = reinterpret_cast<const float*>(block + ScaleOffset(layout_, head));
+  void Open(const Int8Blocks& blocks, int64_t head) {
+    blocks_ = OfHead(blocks, head);
+    leaves_.make_tiles(layout_, blocks_, tiles_);
   }
   static bool Together(KeySpan first, KeySpan next) { return next.begin == first.begin && next.end == first.end; }
   void Step(int64_t line, int64_t lines, const KeySpan* seen, float* states) {
-    leaves_.step(layout_, queries_, line, lines, tiles_, scales_, *seen, std::exchange(next_, {}), states);
+    leaves_.step(layout_, queries_, line, lines, tiles_, blocks_, *seen, std::exchange(next_, {}), states);
   }
-  void Expect(const std::byte* block, int64_t head) {
-    next_ = {block + KeyOffset(layout_, head), block + KeyOffset(layout_, head + 1)};
-  }
+  void Expect(const Int8Blocks& blocks, int64_t head) { next_ = OfHead(blocks, head); }
 
  private:
+  Int8Blocks OfHead(Int8Blocks blocks, int64_t head) const {
+    for (const std::byte*& block : blocks) block = block ? block + KeyOffset(layout_, head) : nullptr;
+    return blocks;
+  }
+
   const KvLayout& layout_;
   const Int8AttentionLeaves& leaves_;
   std::byte* tiles_;
   std::byte* queries_;
-  const float* scales_ = nullptr;
-  std::span<const std::byte> next_;
+  Int8Blocks blocks_ = {};
+  Int8Blocks next_ = {};
 };
 
 struct Lines {  // the task's lines, one after another
@@ -104,19 +109,17 @@ float* CarryOf(const Lines& lines, int64_t line) {
   return lines.args.carry + (lines.row(line) * lines.args.query_heads + lines.head(line)) * state_floats;
 }
 
-// Tokens of block `index` that the line sees, as offsets in the block.
-HWY_INLINE KeySpan InBlock(KeySpan span, int64_t index) {
-  const int64_t start = index * kBlockTokens;
-  return {static_cast<int32_t>(std::clamp<int64_t>(span.begin - start, 0, kBlockTokens)),
-          static_cast<int32_t>(std::clamp<int64_t>(span.end - start, 0, kBlockTokens))};
+// What a line sees of `tokens` positions from `start`, as offsets from there.
+HWY_INLINE KeySpan Within(KeySpan span, int64_t start, int64_t tokens) {
+  return {static_cast<int32_t>(std::clamp<int64_t>(span.begin - start, 0, tokens)),
+          static_cast<int32_t>(std::clamp<int64_t>(span.end - start, 0, tokens))};
 }
 
-// A block of a row's chosen keys, brought together.
-const std::byte* Gather(const AttentionArgs& args, const AttentionSequence& sequence, std::span<const int32_t> chosen) {
-  static thread_local Scratch memory;
+// Writes a block of a row's chosen keys.
+void Gather(const AttentionArgs& args, const AttentionSequence& sequence, std::span<const int32_t> chosen,
+            std::byte* out) {
   const KvLayout& layout = args.pages.layout;
   const int64_t row = PaddedKeyDim(layout) * BytesOf(layout.type);
-  std::byte* out = memory.Get(layout.block_bytes());
   for (int64_t i = 0; i < static_cast<int64_t>(chosen.size()); ++i) {
     const int64_t position = chosen[static_cast<size_t>(i)];
     const int64_t token = position % kBlockTokens;
@@ -128,8 +131,11 @@ const std::byte* Gather(const AttentionArgs& args, const AttentionSequence& sequ
       std::memcpy(out + scales + 4 * i, block + scales + 4 * token, sizeof(float));
     }
   }
-  return out;
 }
+
+// Blocks that a step goes over.
+template <class Steps>
+using BlocksOf = std::array<const std::byte*, Steps::kBlocks>;
 
 // RunPiece for lines of one row that sees chosen keys.
 template <class Steps>
@@ -138,11 +144,19 @@ void RunChosenPiece(const Lines& lines, Steps& steps, int64_t piece, float* stat
   const std::span<const int32_t> chosen = lines.args.chosen->of(lines.row(0));
   const int64_t count = static_cast<int64_t>(chosen.size());
   const int64_t end = std::min(count, (piece + 1) * kPieceTokens);
-  for (int64_t first = piece * kPieceTokens; first < end; first += kBlockTokens) {
-    const int64_t tokens = std::min(kBlockTokens, end - first);
-    steps.Open(Gather(lines.args, *lines.task.sequence,
-                      chosen.subspan(static_cast<size_t>(first), static_cast<size_t>(tokens))),
-               0);
+  static thread_local Scratch memory;
+  const int64_t block_bytes = lines.args.pages.layout.block_bytes();
+  std::byte* const gathered = memory.Get(Steps::kBlocks * block_bytes);
+  for (int64_t first = piece * kPieceTokens; first < end; first += Steps::kBlocks * kBlockTokens) {
+    const int64_t tokens = std::min(Steps::kBlocks * kBlockTokens, end - first);
+    BlocksOf<Steps> blocks = {};
+    for (int64_t i = 0; i * kBlockTokens < tokens; ++i) {
+      const auto keys = chosen.subspan(static_cast<size_t>(first + i * kBlockTokens),
+                                       static_cast<size_t>(std::min(kBlockTokens, tokens - i * kBlockTokens)));
+      Gather(lines.args, *lines.task.sequence, keys, gathered + i * block_bytes);
+      blocks[static_cast<size_t>(i)] = gathered + i * block_bytes;
+    }
+    steps.Open(blocks, 0);
     KeySpan all[kSpansOfRun];
     std::fill_n(all, kSpansOfRun, KeySpan{0, static_cast<int32_t>(tokens)});
     for (int64_t line = 0; line < lines.task.lines;) {
@@ -175,22 +189,31 @@ void RunPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
   begin = std::max(begin, piece * kPieceTokens);
   const int64_t end_of_task = std::min(end, task.end_piece() * kPieceTokens);
   end = std::min(end, (piece + 1) * kPieceTokens);
-  const auto block = [&](int64_t index) { return pages.block(task.sequence->blocks[static_cast<size_t>(index)]); };
-  for (int64_t index = begin / kBlockTokens; index * kBlockTokens < end; ++index) {
+  constexpr int64_t kStepTokens = Steps::kBlocks * kBlockTokens;
+  const auto blocks = [&](int64_t start, int64_t seen_end) {  // those of a step that lines look at
+    BlocksOf<Steps> found = {};
+    for (int64_t at = std::max(start, begin / kBlockTokens * kBlockTokens);
+         at < std::min(start + kStepTokens, seen_end); at += kBlockTokens) {
+      found[static_cast<size_t>((at - start) / kBlockTokens)] =
+          pages.block(task.sequence->blocks[static_cast<size_t>(at / kBlockTokens)]);
+    }
+    return found;
+  };
+  for (int64_t start = begin / kStepTokens * kStepTokens; start < end; start += kStepTokens) {
     bool open = false;
     for (int64_t line = 0; line < task.lines;) {
-      KeySpan seen[kSpansOfRun] = {InBlock(lines.span(line), index)};
+      KeySpan seen[kSpansOfRun] = {Within(lines.span(line), start, kStepTokens)};
       int64_t run = 1;
       while (run < Steps::kMostLines && line + run < task.lines) {
-        const KeySpan next = InBlock(lines.span(line + run), index);
+        const KeySpan next = Within(lines.span(line + run), start, kStepTokens);
         if (!Steps::Together(seen[0], next)) break;
         if (run < kSpansOfRun) seen[run] = next;
         ++run;
       }
       if (seen[0].begin < seen[0].end) {
         if (!open) {
-          steps.Open(block(index), task.kv_head);
-          if ((index + 1) * kBlockTokens < end_of_task) steps.Expect(block(index + 1), task.kv_head);
+          steps.Open(blocks(start, end), task.kv_head);
+          steps.Expect(blocks(start + kStepTokens, end_of_task), task.kv_head);
         }
         open = true;
         steps.Step(line, run, seen, states + line * state_floats);

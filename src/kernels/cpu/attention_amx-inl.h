@@ -15,10 +15,6 @@ HWY_INLINE void StoreInTile(const KvLayout& layout, Vector factors, std::byte* q
   std::byte* const to = QueryTile(layout, queries, line) + 16 * place + 4 * (line % kQueriesTogether);
   for (int64_t quad = 0; quad < 4; ++quad) __builtin_memcpy(to + 64 * quad, values + 4 * quad, 4);
 }
-HWY_INLINE const std::byte* KeysOf(const KvLayout& layout, const float* scales) {
-  return reinterpret_cast<const std::byte*>(scales) - ScaleOffset(layout, 0);
-}
-
 // out[column][row] = in[row][column] for columns [first, last) of sixteen.
 HWY_INLINE void Turn(const int32_t* in, int64_t first, int64_t last, int32_t* out, int64_t out_stride) {
   __m512i row[16];
@@ -92,20 +88,23 @@ inline TileShapes ShapesOfStep() {
 }
 
 // sums[line][token] of tokens [first, last), multiples of 16. Each round fetches `lines_ahead`.
-HWY_NOINLINE void SumsOfKeys(const KvLayout& layout, const KeyPart& part, const std::byte* keys,
+HWY_NOINLINE void SumsOfKeys(const KvLayout& layout, const KeyPart& part, const Int8Blocks& blocks,
                              const std::byte* queries, int64_t line, int64_t lines, int64_t first, int64_t last,
                              Ahead& ahead, int64_t lines_ahead, int32_t* sums) {
   const int64_t stride = PaddedKeyDim(layout);
   const int64_t dims = RoundUp16(part.dims);
   const int64_t end = line + lines;
+  const auto keys_of = [&](int64_t token) {
+    return blocks[static_cast<size_t>(token / kBlockTokens)] + token % kBlockTokens * stride + part.place;
+  };
   alignas(64) int32_t turned[4][16 * 16];
   for (int64_t tile = line / kQueriesTogether; tile * kQueriesTogether < end; tile += 2) {
     const std::byte* const x = QueryTile(layout, queries, tile * kQueriesTogether) + 16 * part.place;
     const bool two = (tile + 1) * kQueriesTogether < end;
     const std::byte* const more = two ? x + kQueriesTogether * Int8QueryBytes(layout) : x;
     for (int64_t token = first; token < last; token += 32) {
-      const std::byte* const row = keys + token * stride + part.place;
-      const std::byte* const next = token + 16 < last ? row + 16 * stride : row;
+      const std::byte* const row = keys_of(token);
+      const std::byte* const next = token + 16 < last ? keys_of(token + 16) : row;
       ZeroTile<0>();
       ZeroTile<1>();
       ZeroTile<2>();
@@ -130,57 +129,66 @@ HWY_NOINLINE void SumsOfKeys(const KvLayout& layout, const KeyPart& part, const 
         const int64_t base = (tile + t) * kQueriesTogether;
         const int64_t from = std::max<int64_t>(line - base, 0);
         const int64_t to = std::min(end - base, kQueriesTogether);
-        int32_t* const out = sums + (base - line) * kBlockTokens + token;
+        int32_t* const out = sums + (base - line) * kInt8StepTokens + token;
         if (to <= 0) break;
         const auto turn = to <= 4 ? TurnFour : Turn;
-        turn(turned[t], from, to, out, kBlockTokens);
-        if (token + 16 < last) turn(turned[2 + t], from, to, out + 16, kBlockTokens);
+        turn(turned[t], from, to, out, kInt8StepTokens);
+        if (token + 16 < last) turn(turned[2 + t], from, to, out + 16, kInt8StepTokens);
       }
     }
   }
 }
 
-// 64 dims of a block's values, whose rows are `stride` bytes apart, to [4][kBlockTokens / 4][16 dims][4 tokens].
-HWY_INLINE void TurnValues(const std::byte* rows, int64_t stride, std::byte* tile) {
+// kDimsAtOnce of the values from dim d, whose rows are `stride` bytes apart, to [4][kInt8StepTokens / 4][16 dims][4
+// tokens].
+HWY_INLINE void TurnValues(const Int8Blocks& blocks, int64_t d, int64_t stride, std::byte* tile) {
   const __m512i quads = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const __m512i bytes = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-  for (int64_t t = 0; t < kBlockTokens; t += 4, rows += 4 * stride, tile += 64) {
+  for (const std::byte* block : blocks) {
+    if (block) {
+      for (int64_t t = 0; t < kBlockTokens; t += 4) {
 #pragma GCC unroll 4
-    for (int64_t g = 0; g < 4; ++g) {
-      const __m512i four = FourRows(rows + 16 * g, stride);
-      _mm512_store_si512(tile + 16 * kBlockTokens * g,
-                         _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quads, four), bytes));
+        for (int64_t g = 0; g < 4; ++g) {
+          const __m512i four = FourRows(block + t * stride + d + 16 * g, stride);
+          _mm512_store_si512(tile + 16 * (kInt8StepTokens * g + t),
+                             _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quads, four), bytes));
+        }
+      }
     }
+    tile += 16 * kBlockTokens;
   }
 }
 
 template <int kSet>
 HWY_INLINE void MultiplyDims(const std::byte* dims, bool two) {
   LoadTile<6 + kSet>(dims, 64);
-  ZeroTile<kSet>();
   AddUnsignedBySigned<kSet, 4, 6 + kSet>();
-  if (!two) return;
-  ZeroTile<2 + kSet>();
-  AddUnsignedBySigned<2 + kSet, 5, 6 + kSet>();
+  if (two) AddUnsignedBySigned<2 + kSet, 5, 6 + kSet>();
 }
 template <int kSet>
 HWY_INLINE void SaveDims(bool two, int32_t* sums) {
-  constexpr int64_t kStride = kBlockTokens * sizeof(int32_t);
+  constexpr int64_t kStride = kDimsAtOnce * sizeof(int32_t);
   StoreTile<kSet>(sums, kStride);
-  if (two) StoreTile<2 + kSet>(sums + 16 * kBlockTokens, kStride);
+  if (two) StoreTile<2 + kSet>(sums + 16 * kDimsAtOnce, kStride);
 }
 
-// sums[line][dim] of four groups of 16 dims for two sixteens of lines; factors of tokens that no line sees are zero.
-HWY_NOINLINE void SumsOfValues(const std::byte* dims, const Factor* factors, bool two, int32_t* sums) {
-  constexpr int64_t kGroupBytes = 16 * kBlockTokens;
-  LoadTile<4>(factors, kBlockTokens);
-  if (two) LoadTile<5>(factors + 16 * kBlockTokens, kBlockTokens);
-  MultiplyDims<0>(dims, two);
-  MultiplyDims<1>(dims + kGroupBytes, two);
-  SaveDims<0>(two, sums);
-  MultiplyDims<0>(dims + 2 * kGroupBytes, two);
-  SaveDims<1>(two, sums + 16);
-  MultiplyDims<1>(dims + 3 * kGroupBytes, two);
-  SaveDims<0>(two, sums + 32);
-  SaveDims<1>(two, sums + 48);
+// sums[line][dim] of four groups of 16 dims for two sixteens of lines, of blocks [first, last); factors of tokens that
+// no line sees are zero.
+HWY_NOINLINE void SumsOfValues(const std::byte* dims, const Factor* factors, bool two, int64_t first, int64_t last,
+                               int32_t* sums) {
+  constexpr int64_t kGroupBytes = 16 * kInt8StepTokens;
+  for (int64_t group = 0; group < 4; group += 2, dims += 2 * kGroupBytes, sums += 32) {
+    ZeroTile<0>();
+    ZeroTile<1>();
+    ZeroTile<2>();
+    ZeroTile<3>();
+    for (int64_t token = first * kBlockTokens; token < last * kBlockTokens; token += kBlockTokens) {
+      LoadTile<4>(factors + token, kInt8StepTokens);
+      if (two) LoadTile<5>(factors + 16 * kInt8StepTokens + token, kInt8StepTokens);
+      MultiplyDims<0>(dims + 16 * token, two);
+      MultiplyDims<1>(dims + kGroupBytes + 16 * token, two);
+    }
+    SaveDims<0>(two, sums);
+    SaveDims<1>(two, sums + 16);
+  }
 }

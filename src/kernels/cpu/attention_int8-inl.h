@@ -19,6 +19,10 @@ constexpr int64_t kLinesAtOnce = 32;
 constexpr int64_t kLinesAtOnce = 4;
 #endif
 
+constexpr int64_t kDimsAtOnce = 64;  // of values
+template <bool kKeys>
+constexpr int64_t kLineSums = kKeys ? kInt8StepTokens : kDimsAtOnce;
+
 // sums[r][16 g + n] = the exact sum over k of x[r][k] * tile[g][k / 4][n][k % 4] for R lines and G groups, over quads
 // [first, last), multiples of 4, of the `quads` of a group. On the way a line of `ahead` is fetched for each quad.
 template <bool kKeys, int R, int G>
@@ -53,7 +57,7 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      __builtin_memcpy(sums + r * kBlockTokens + kLanes * v, &sum[r][v], sizeof(Bytes));
+      __builtin_memcpy(sums + r * kLineSums<kKeys> + kLanes * v, &sum[r][v], sizeof(Bytes));
     }
   }
 #elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
@@ -77,7 +81,7 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
       const Bytes sum = AddNeighbours(pairs[r][0], pairs[r][1]);
-      __builtin_memcpy(sums + r * kBlockTokens + kLanes * part, &sum, sizeof(sum));
+      __builtin_memcpy(sums + r * kLineSums<kKeys> + kLanes * part, &sum, sizeof(sum));
     }
   }
 #else
@@ -88,20 +92,21 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
         const std::byte* four = tile + 64 * (n / 16 * quads + q) + 4 * (n % 16);
         for (int i = 0; i < 4; ++i) sum += x[r * x_stride + 4 * q + i] * std::to_integer<int8_t>(four[i]);
       }
-      sums[r * kBlockTokens + n] = sum;
+      sums[r * kLineSums<kKeys> + n] = sum;
     }
   }
 #endif
 }
 
-// The same of `groups` groups, at most 4, and R lines; a line of sums is kBlockTokens long.
+// The same of `groups` groups and R lines; a line of sums is kLineSums long.
 template <bool kKeys, int R>
 HWY_INLINE void SumsOf(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last,
                        const Factor* x, int64_t x_stride, const std::byte* ahead, int32_t* sums) {
-  if (kGroupsAtOnce == 4 && groups == 4) {
-    return SumGroups<kKeys, R, kGroupsAtOnce>(tile, quads, first, last, x, x_stride, ahead, sums);
+  int64_t g = 0;
+  for (; kGroupsAtOnce == 4 && g + 4 <= groups; g += 4, ahead += 64 * quads) {
+    SumGroups<kKeys, R, kGroupsAtOnce>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, sums + 16 * g);
   }
-  for (int64_t g = 0; g < groups; ++g) {
+  for (; g < groups; ++g) {
     SumGroups<kKeys, R, 1>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, sums + 16 * g);
   }
 }
@@ -110,7 +115,7 @@ HWY_INLINE void SumsOf(const std::byte* tile, int64_t groups, int64_t quads, int
 template <bool kKeys>
 HWY_NOINLINE void Sums(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last,
                        const Factor* x, int64_t x_stride, int64_t lines, const std::byte* ahead, int32_t* sums) {
-  for (; lines > 4; lines -= 4, x += 4 * x_stride, sums += 4 * kBlockTokens) {
+  for (; lines > 4; lines -= 4, x += 4 * x_stride, sums += 4 * kLineSums<kKeys>) {
     SumsOf<kKeys, 4>(tile, groups, quads, first, last, x, x_stride, ahead, sums);
   }
   if (lines == 4) return SumsOf<kKeys, 4>(tile, groups, quads, first, last, x, x_stride, ahead, sums);
@@ -173,33 +178,38 @@ void SetQuery(const KvLayout& layout, const float* q, float scale, std::byte* qu
   }
 }
 
-void MakeTiles(const KvLayout& layout, const std::byte* block, int64_t head, std::byte* tiles) {
+void MakeTiles(const KvLayout& layout, const Int8Blocks& blocks, std::byte* tiles) {
   if (UsesTiles(layout)) return;  // StepLines turns the values on its way
-  const int8_t* keys = reinterpret_cast<const int8_t*>(block + KeyOffset(layout, head));
-  for (const KeyPart& part : KeyParts(layout)) {
-    MakeKeyTile(keys + part.place, PaddedKeyDim(layout), RoundUp16(part.dims), kKeyOffset,
-                tiles + kBlockTokens * part.place);
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    const std::byte* const block = blocks[b];
+    const int64_t token = kBlockTokens * static_cast<int64_t>(b);
+    if (!block) continue;
+    for (const KeyPart& part : KeyParts(layout)) {
+      const int64_t dims = RoundUp16(part.dims);
+      MakeKeyTile(reinterpret_cast<const int8_t*>(block) + part.place, PaddedKeyDim(layout), dims, kKeyOffset,
+                  tiles + kInt8StepTokens * part.place + token * dims);
+    }
+    MakeValueTile(reinterpret_cast<const int8_t*>(block + ValueOffset(layout, 0)), ValueStride(layout),
+                  PaddedValueDim(layout), tiles + kInt8StepTokens * PaddedKeyDim(layout) + 16 * token);
   }
-  MakeValueTile(reinterpret_cast<const int8_t*>(block + ValueOffset(layout, head)), ValueStride(layout),
-                PaddedValueDim(layout), tiles + kBlockTokens * PaddedKeyDim(layout));
 }
 
-// Which of the lines that step over a block together.
-enum class LinesOfBlock { kAll, kFirst, kMore };
+// Which of the lines that step over blocks together.
+enum class LinesOfStep { kAll, kFirst, kMore };
 
-// How far StepLines fetches ahead: 64 bytes for each quad of key dims, and for each quad of tokens and 64 value dims.
-HWY_INLINE int64_t AheadBytes(const KvLayout& layout) {
-  if (UsesTiles(layout)) return KeyOffset(layout, 1);
-  const int64_t value_rounds = (PaddedValueDim(layout) + kBlockTokens - 1) / kBlockTokens;
-  return 64 * (PaddedKeyDim(layout) / 4 + value_rounds * (kBlockTokens / 4));
+// How many lines StepLines fetches ahead: one for each quad of key dims, and for each quad of tokens and kDimsAtOnce of
+// the values.
+HWY_INLINE int64_t LinesAhead(const KvLayout& layout) {
+  const int64_t value_rounds = (PaddedValueDim(layout) + kDimsAtOnce - 1) / kDimsAtOnce;
+  return kInt8StepBlocks * PaddedKeyDim(layout) / 4 + value_rounds * (kInt8StepTokens / 4);
 }
 
 // Of at most kLinesAtOnce lines. Where keys are in place, values are turned on the way: a round of them at the start of
-// `tiles` for all lines, side by side for those to come.
+// `tiles` for all lines, side by side for those to come. `scales` are [2][kInt8StepTokens].
 void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
-               const float* scales, KeySpan seen, std::span<const std::byte> next, [[maybe_unused]] LinesOfBlock which,
-               float* states) {
-  alignas(64) int32_t sums[2][kLinesAtOnce * kBlockTokens];
+               [[maybe_unused]] const Int8Blocks& blocks, const float* scales, KeySpan seen, Ahead& ahead,
+               [[maybe_unused]] LinesOfStep which, float* states) {
+  alignas(64) int32_t sums[2][kLinesAtOnce * kInt8StepTokens];
   const int64_t x_stride = Int8QueryBytes(layout) / static_cast<int64_t>(sizeof(Factor));
   const int64_t first = seen.begin / 16 * 16;
   const int64_t last = (seen.end + 15) / 16 * 16;
@@ -208,66 +218,67 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
   const int64_t dims = PaddedValueDim(layout);
   const auto parts = KeyParts(layout);
   const size_t part_count = parts[1].dims == 0 ? 1 : 2;
-  const std::byte* quads_ahead = next.empty() ? tiles : next.data();  // a line of each quad
-  Ahead ahead(tiled ? next : std::span<const std::byte>());           // an eighth with the keys, a half with the values
-  const int64_t with_lines = ahead.Share(2, 2 * lines);
-  const int64_t value_rounds = (dims + kBlockTokens - 1) / kBlockTokens;
-  const int64_t with_values = ahead.Share(4, lines * value_rounds);
+  const std::byte* quads_ahead = tiled ? nullptr : ahead.Take(LinesAhead(layout));  // a line of each quad
+  // Of tiles an eighth is fetched with the keys, a half with the values.
+  const int64_t with_lines = tiled ? ahead.Share(2, 2 * lines) : 0;
+  const int64_t value_rounds = (dims + kDimsAtOnce - 1) / kDimsAtOnce;
+  const int64_t with_values = tiled ? ahead.Share(4, lines * value_rounds) : 0;
   for (size_t p = 0; p < part_count; ++p) {
     const KeyPart& part = parts[p];
     const int64_t quads = RoundUp16(part.dims) / 4;
-    const std::byte* tile = tiles + kBlockTokens * part.place + 64 * (first / 16) * quads;
+    const std::byte* tile = tiles + kInt8StepTokens * part.place + 64 * (first / 16) * quads;
 #ifdef GANNET_INT8_AMX
     if (tiled) {
-      SumsOfKeys(layout, part, KeysOf(layout, scales), queries, line, lines, first, last, ahead,
-                 ahead.Share(1, 2 * PaddedKeyDim(layout) / 64), sums[p]);
+      SumsOfKeys(layout, part, blocks, queries, line, lines, first, last, ahead,
+                 ahead.Share(1, kInt8StepTokens / 32 * PaddedKeyDim(layout) / 64), sums[p]);
       continue;
     }
 #endif
     Sums<true>(tile, (last - first) / 16, quads, 0, quads,
                reinterpret_cast<const Factor*>(queries) + line * x_stride + part.place, x_stride, lines, quads_ahead,
                sums[p] + first);
-    quads_ahead += 64 * quads;
+    quads_ahead += kInt8StepBlocks * 64 * quads;
   }
 
-  alignas(64) Factor factors[kLinesAtOnce * kBlockTokens];
-  LineOfBlock of_lines[kLinesAtOnce];
+  alignas(64) Factor factors[kLinesAtOnce * kInt8StepTokens];
+  LineOfStep of_lines[kLinesAtOnce];
   const int64_t state_floats = AttentionCarry(layout);
   for (int64_t r = 0; r < lines; ++r) {
     const QueryScale* const query_scales = ScalesOf(layout, queries, line + r);
     for (size_t p = 0; p < part_count; ++p) {
       const QueryScale& by = query_scales[parts[p].scale];
-      of_lines[r].parts[p] = {sums[p] + r * kBlockTokens, -offset * by.sum, by.scale,
-                              scales + parts[p].scale * kBlockTokens};
+      of_lines[r].parts[p] = {sums[p] + r * kInt8StepTokens, -offset * by.sum, by.scale,
+                              scales + parts[p].scale * kInt8StepTokens};
     }
     of_lines[r].state = states + r * state_floats;
   }
-  const bool whole = seen.end - seen.begin == kBlockTokens;
+  const bool whole = seen.end - seen.begin == kInt8StepTokens;
   const auto soften =
       whole ? SoftenLines<true, kLinesAtOnce, ProbabilityFactor> : SoftenLines<false, kLinesAtOnce, ProbabilityFactor>;
-  soften({of_lines, static_cast<size_t>(lines)}, part_count, seen, scales + ValueScale(layout) * kBlockTokens, ahead,
+  soften({of_lines, static_cast<size_t>(lines)}, part_count, seen, scales + ValueScale(layout) * kInt8StepTokens, ahead,
          with_lines, reinterpret_cast<ProbabilityFactor*>(factors));
 
-  const std::byte* values = tiles + kBlockTokens * PaddedKeyDim(layout);
-  for (int64_t d = 0; d < dims; d += kBlockTokens) {
+  const std::byte* values = tiles + kInt8StepTokens * PaddedKeyDim(layout);
+  for (int64_t d = 0; d < dims; d += kDimsAtOnce) {
     const int64_t groups = std::min<int64_t>(4, (dims - d) / 16);
 #ifdef GANNET_INT8_AMX
     if (tiled) {
-      std::byte* const turned = tiles + (which == LinesOfBlock::kAll ? 0 : d * kBlockTokens);
-      if (which != LinesOfBlock::kMore) TurnValues(KeysOf(layout, scales) + d, PaddedKeyDim(layout), turned);
-      SumsOfValues(turned, factors, lines > 16, sums[0]);
+      std::byte* const turned = tiles + (which == LinesOfStep::kAll ? 0 : d * kInt8StepTokens);
+      if (which != LinesOfStep::kMore) TurnValues(blocks, d, PaddedKeyDim(layout), turned);
+      SumsOfValues(turned, factors, lines > 16, first / kBlockTokens, (last + kBlockTokens - 1) / kBlockTokens,
+                   sums[0]);
     } else
 #endif
-      Sums<false>(values + d * kBlockTokens, groups, kBlockTokens / 4, first / 4, last / 4, factors, kBlockTokens,
-                  lines, quads_ahead, sums[0]);
-    quads_ahead += 64 * (kBlockTokens / 4);
+      Sums<false>(values + d * kInt8StepTokens, groups, kInt8StepTokens / 4, first / 4, last / 4, factors,
+                  kInt8StepTokens, lines, quads_ahead, sums[0]);
+    quads_ahead += 64 * (kInt8StepTokens / 4);
     for (int64_t r = 0; r < lines; ++r) {
       ahead.Fetch(with_values);
       float* state = of_lines[r].state + kCarryHeader + d;
       const F32x16 unit = Broadcast(of_lines[r].unit);
       const F32x16 factor = Broadcast(of_lines[r].kept);
       for (int64_t i = 0; i < 16 * groups; i += 16) {
-        const F32x16 sum = ToFloat(LoadSums(sums[0] + r * kBlockTokens + i, 0));
+        const F32x16 sum = ToFloat(LoadSums(sums[0] + r * kDimsAtOnce + i, 0));
         Store(MulAdd(sum, unit, Mul(Load(state + i), factor)), state + i);
       }
     }
@@ -275,20 +286,24 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
 }
 
 void Step(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
-          const float* scales, KeySpan seen, std::span<const std::byte> next, float* states) {
-  const auto share_of_next = [&] {
-    const auto share = next.first(std::min(next.size(), static_cast<size_t>(AheadBytes(layout))));
-    next = next.subspan(share.size());
-    return share;
-  };
+          const Int8Blocks& blocks, KeySpan seen, const Int8Blocks& next, float* states) {
+  alignas(64) float scales[2 * kInt8StepTokens];
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    if (!blocks[b]) continue;
+    const float* const of_block = reinterpret_cast<const float*>(blocks[b] + ScaleOffset(layout, 0));
+    float* const to = scales + static_cast<int64_t>(b) * kBlockTokens;
+    std::copy_n(of_block, kBlockTokens, to);
+    std::copy_n(of_block + kBlockTokens, kBlockTokens, to + kInt8StepTokens);
+  }
+  Ahead ahead(next, KeyOffset(layout, 1));
 #ifdef GANNET_INT8_AMX
   std::optional<const Tiles> registers;
   if (UsesTiles(layout)) registers.emplace(ShapesOfStep());
 #endif
-  LinesOfBlock which = lines <= kLinesAtOnce ? LinesOfBlock::kAll : LinesOfBlock::kFirst;
+  LinesOfStep which = lines <= kLinesAtOnce ? LinesOfStep::kAll : LinesOfStep::kFirst;
   for (int64_t count; lines > 0; lines -= count, line += count, states += count * AttentionCarry(layout)) {
     count = std::min(lines, kLinesAtOnce);
-    StepLines(layout, queries, line, count, tiles, scales, seen, share_of_next(), which, states);
-    which = LinesOfBlock::kMore;
+    StepLines(layout, queries, line, count, tiles, blocks, scales, seen, ahead, which, states);
+    which = LinesOfStep::kMore;
   }
 }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #include "kernels/cpu/amx_tiles-inl.h"
 #include "kernels/cpu/target_setup.h"
@@ -75,6 +76,7 @@ HWY_NOINLINE void MakeKeyTile(const int8_t* rows, int64_t stride, int64_t dims, 
   }
 }
 
+// Of kInt8StepBlocks blocks: groups of dims go that far apart.
 HWY_NOINLINE void MakeValueTile(const int8_t* rows, int64_t stride, int64_t dims, std::byte* tile) {
   for (int64_t t = 0; t < kBlockTokens; t += 4) {
     const uint8_t* from = reinterpret_cast<const uint8_t*>(rows + t * stride);
@@ -87,7 +89,7 @@ HWY_NOINLINE void MakeValueTile(const int8_t* rows, int64_t stride, int64_t dims
       const auto ab_high = hn::BitCast(kShorts, hn::InterleaveUpper(kBytes, a, b));
       const auto ce_low = hn::BitCast(kShorts, hn::InterleaveLower(kBytes, c, e));
       const auto ce_high = hn::BitCast(kShorts, hn::InterleaveUpper(kBytes, c, e));
-      uint16_t* to = reinterpret_cast<uint16_t*>(tile + kBlockTokens * d + 16 * t);
+      uint16_t* to = reinterpret_cast<uint16_t*>(tile + kInt8StepTokens * d + 16 * t);
       hn::StoreU(hn::InterleaveLower(kShorts, ab_low, ce_low), kShorts, to);
       hn::StoreU(hn::InterleaveUpper(kShorts, ab_low, ce_low), kShorts, to + 8);
       hn::StoreU(hn::InterleaveLower(kShorts, ab_high, ce_high), kShorts, to + 16);
@@ -96,59 +98,79 @@ HWY_NOINLINE void MakeValueTile(const int8_t* rows, int64_t stride, int64_t dims
   }
 }
 
-// What will be read soon, fetched a few cache lines at a time: a core waits for so many misses at once, and then for
-// each.
+// What will be read soon, so many bytes of each block, fetched a few cache lines at a time: a core waits for so many
+// misses at once, and then for each.
 class Ahead {
  public:
-  explicit Ahead(std::span<const std::byte> bytes) : at_(bytes.data()), left_(std::ssize(bytes) / 64) {}
-  // So many lines at each of `times` places that they fetch so many eighths of what there is.
-  int64_t Share(int64_t eighths, int64_t times) const { return (left_ * eighths + 8 * times - 1) / (8 * times); }
+  Ahead(const Int8Blocks& blocks, int64_t bytes) : blocks_(blocks), lines_(bytes / 64) {}
+  // So many lines at each of `times` places that they fetch so many eighths of what there is at first.
+  int64_t Share(int64_t eighths, int64_t times) const {
+    const int64_t all = lines_ * (kInt8StepBlocks - std::count(blocks_.begin(), blocks_.end(), nullptr));
+    return (all * eighths + 8 * times - 1) / (8 * times);
+  }
   HWY_INLINE void Fetch(int64_t lines) {
+    if (left_ == 0) Open();
+    for (lines = std::min(lines, left_), left_ -= lines; lines > 0; --lines, at_ += 64) __builtin_prefetch(at_, 0, 2);
+  }
+  // Where `lines` begin that the caller fetches; it may go on past the last of them.
+  const std::byte* Take(int64_t lines) {
+    if (left_ == 0) Open();
     lines = std::min(lines, left_);
     left_ -= lines;
-    for (; lines > 0; --lines, at_ += 64) __builtin_prefetch(at_, 0, 2);
+    return std::exchange(at_, at_ + 64 * lines);
   }
 
  private:
-  const std::byte* at_;
-  int64_t left_;
+  void Open() {
+    for (; next_ < blocks_.size() && left_ == 0; ++next_) {
+      if (!blocks_[next_]) continue;
+      at_ = blocks_[next_];
+      left_ = lines_;
+    }
+  }
+
+  const Int8Blocks& blocks_;
+  int64_t lines_;  // of each
+  size_t next_ = 0;
+  const std::byte* at_ = nullptr;
+  int64_t left_ = 0;
 };
 
 // What makes a line's sums over a part of the key scores.
 struct ScoresOfPart {
-  const int32_t* sums;  // kBlockTokens of them
+  const int32_t* sums;  // kInt8StepTokens of them
   int32_t more;         // to each
   float scale;          // of the query; times each key's
   const float* key_scales;
 };
-struct LineOfBlock {
+struct LineOfStep {
   ScoresOfPart parts[2];
   float* state;
   float kept;  // what the state's values are to be multiplied with
   float unit;  // of the factors
 };
 
-// The step of softmax (Soften) of at most kMost lines over a block, of whose tokens they see `seen`: their weights,
+// The step of softmax (Soften) of at most kMost lines over blocks, of whose tokens they see `seen`: their weights,
 // times their values' scales, become factors in [0, 255] of the line's unit, those of the others zero. What weighs
 // nothing is not looked at. Stage by stage for all lines, each of which is one long chain of dependent operations.
 // kWhole: every token is seen.
 template <bool kWhole, int64_t kMost, typename Integer>
-HWY_NOINLINE void SoftenLines(std::span<LineOfBlock> of_lines, size_t part_count, KeySpan seen,
+HWY_NOINLINE void SoftenLines(std::span<LineOfStep> of_lines, size_t part_count, KeySpan seen,
                               const float* value_scales, Ahead& ahead, int64_t lines_ahead, Integer* factors) {
-  constexpr int64_t kGroups = kBlockTokens / 16;
+  constexpr int64_t kGroups = kInt8StepTokens / 16;
   constexpr int64_t kPadded = RoundUp16(kMost);
   const int64_t lines = std::ssize(of_lines);
   const auto is_seen = [&](int64_t g) { return kWhole || (16 * g < seen.end && 16 * g + 16 > seen.begin); };
-  alignas(64) float scores[kMost * kBlockTokens];
+  alignas(64) float scores[kMost * kInt8StepTokens];
   alignas(64) float largest[kPadded] = {};
   alignas(64) float old_largest[kPadded] = {};
   alignas(64) float old_sums[kPadded] = {};
   alignas(64) float kept[kPadded];
   for (int64_t r = 0; r < lines; ++r) {
     ahead.Fetch(lines_ahead);
-    const LineOfBlock& of_line = of_lines[static_cast<size_t>(r)];
+    const LineOfStep& of_line = of_lines[static_cast<size_t>(r)];
     F32x16 most = Broadcast(kMinusInfinity);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int64_t g = 0; g < kGroups; ++g) {
       if (!is_seen(g)) continue;
       F32x16 score;
@@ -168,7 +190,7 @@ HWY_NOINLINE void SoftenLines(std::span<LineOfBlock> of_lines, size_t part_count
         }
       }
       most = Max(most, score);
-      Store(score, scores + r * kBlockTokens + 16 * g);
+      Store(score, scores + r * kInt8StepTokens + 16 * g);
     }
     old_largest[r] = of_line.state[0];
     old_sums[r] = of_line.state[1];
@@ -187,10 +209,10 @@ HWY_NOINLINE void SoftenLines(std::span<LineOfBlock> of_lines, size_t part_count
     ahead.Fetch(lines_ahead);
     F32x16 total = Broadcast(0);
     IntVec bits = hn::Zero(IntTag());
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int64_t g = 0; g < kGroups; ++g) {
       if (!is_seen(g)) continue;
-      float* const score = scores + r * kBlockTokens + 16 * g;
+      float* const score = scores + r * kInt8StepTokens + 16 * g;
       const F32x16 weight = ExpOfNegative(Add(Load(score), Broadcast(-largest[r])));
       total = Add(total, weight);
       F32x16 scaled = Mul(weight, Load(value_scales + 16 * g));
@@ -210,12 +232,12 @@ HWY_NOINLINE void SoftenLines(std::span<LineOfBlock> of_lines, size_t part_count
   for (int64_t r = 0; r < lines; ++r) {
     const IntegerScale unit(hn::Set(IntTag(), bits_of[r]), 255);
     of_lines[static_cast<size_t>(r)].unit = unit.scale;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int64_t g = 0; g < kGroups; ++g) {
-      Integer* const to = factors + r * kBlockTokens + 16 * g;
+      Integer* const to = factors + r * kInt8StepTokens + 16 * g;
       const bool counts = unit.counts && is_seen(g);
       GANNET_EACH_PART {
-        const float* const scaled = scores + r * kBlockTokens + 16 * g;
+        const float* const scaled = scores + r * kInt8StepTokens + 16 * g;
         const IntVec quants = counts ? hn::NearestInt(hn::Mul(LoadPart(scaled, i), hn::Set(FloatTag(), unit.inverse)))
                                      : hn::Zero(IntTag());
         hn::StoreU(hn::DemoteTo(narrow, quants), narrow, to + kLanes * i);

@@ -1,13 +1,14 @@
-// Attention over a block of an int8 cache (KvType::kInt8), in integers.
+// Attention over blocks of an int8 cache (KvType::kInt8), in integers, kInt8StepBlocks of them to a step of softmax.
 //
 //   score = scale_k (scale_q sum q k) for each part of the key, added in order of the parts
-//   out  += unit * sum p v,  with p = round(weight * scale_v / unit), unit = the largest weight * scale_v of the block
+//   out  += unit * sum p v,  with p = round(weight * scale_v / unit), unit = the largest weight * scale_v of the step
 //   / 255
 //
-// q are int8 with a scale for each line and part, p uint8 with a unit for each line and block; weight is
+// q are int8 with a scale for each line and part, p uint8 with a unit for each line and step; weight is
 // exp(score - maximum), and softmax's divisor adds weights that are not rounded. The sums of products are exact.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -16,6 +17,12 @@
 #include "kernels/kv_block.h"
 
 namespace gannet {
+
+// Blocks of a step begin at a multiple of so many.
+constexpr int64_t kInt8StepBlocks = 2;
+constexpr int64_t kInt8StepTokens = kInt8StepBlocks * kBlockTokens;
+// A head's part of each block; null where no line looks.
+using Int8Blocks = std::array<const std::byte*, kInt8StepBlocks>;
 
 // A query: its factors for PaddedKeyDim, at most 2 bytes each, then for each part fp32 scale and int32 sum of factors.
 // Those of table amx lie in sixteens, [PaddedKeyDim / 4][16 queries][4], then the scales of each, where KeysInPlace.
@@ -26,21 +33,21 @@ constexpr int64_t kQueriesTogether = 16;
 inline bool KeysInPlace(const KvLayout& layout) {
   return layout.latent && PaddedValueDim(layout) % 64 == 0 && PaddedKeyDim(layout) % 64 == 0;
 }
-// A block's keys, part by part [kBlockTokens / 16][dims / 4][16 tokens][4 dims], and its values
-// [dims / 16][kBlockTokens / 4][16 dims][4 tokens].
+// A step's keys, part by part [kInt8StepTokens / 16][dims / 4][16 tokens][4 dims], and its values
+// [dims / 16][kInt8StepTokens / 4][16 dims][4 tokens].
 inline int64_t Int8TileBytes(const KvLayout& layout) {
-  return kBlockTokens * (PaddedKeyDim(layout) + PaddedValueDim(layout));
+  return kInt8StepTokens * (PaddedKeyDim(layout) + PaddedValueDim(layout));
 }
 
 struct Int8AttentionLeaves {
   // Query `line` of `queries`, whose memory holds a multiple of kQueriesTogether; of scale * q.
   void (*set_query)(const KvLayout& layout, const float* q, float scale, std::byte* queries, int64_t line);
   // Int8TileBytes of `tiles`. Where AMX finds KeysInPlace it makes none, and `step` those of the values.
-  void (*make_tiles)(const KvLayout& layout, const std::byte* block, int64_t head, std::byte* tiles);
-  // Tokens `seen` of the block for `lines` queries from `line`, and their states. `scales` are the block's, where they
-  // lie in it; `next` is what will be read soon, and may be fetched meanwhile.
+  void (*make_tiles)(const KvLayout& layout, const Int8Blocks& blocks, std::byte* tiles);
+  // Tokens `seen` of the blocks for `lines` queries from `line`, and their states. `next` will be read soon, and may be
+  // fetched meanwhile.
   void (*step)(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
-               const float* scales, KeySpan seen, std::span<const std::byte> next, float* states);
+               const Int8Blocks& blocks, KeySpan seen, const Int8Blocks& next, float* states);
 };
 
 }  // namespace gannet

@@ -7,6 +7,7 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <span>
 
@@ -138,6 +139,7 @@ HWY_NOINLINE void BlockStep(const FloatShape& shape, const float* q, const T* ke
 template <typename T>
 class FloatSteps {
  public:
+  static constexpr int64_t kBlocks = 1;
   static constexpr int64_t kMostLines = 4;  // that share a pass over a block
   static constexpr float kUnit = sizeof(T) == 1 ? kE4M3Unit : 1.0f;
   static int64_t Floats(const KvLayout& layout, int64_t lines) { return lines * PaddedKeyDim(layout); }
@@ -152,12 +154,14 @@ class FloatSteps {
     for (int64_t d = 0; d < layout_.key_dim; ++d) to[d] = q[d] * scale * kUnit;
     std::fill(to + layout_.key_dim, to + shape_.key_dim, 0.0f);
   }
-  void Open(const std::byte* block, int64_t head) {
-    keys_ = reinterpret_cast<const T*>(block + KeyOffset(layout_, head));
-    values_ = reinterpret_cast<const T*>(block + ValueOffset(layout_, head));
+  using Blocks = std::array<const std::byte*, kBlocks>;
+  void Open(const Blocks& blocks, int64_t head) {
+    keys_ = reinterpret_cast<const T*>(blocks[0] + KeyOffset(layout_, head));
+    values_ = reinterpret_cast<const T*>(blocks[0] + ValueOffset(layout_, head));
   }
-  void Expect(const std::byte* block, int64_t head) {
-    next_ = {block + KeyOffset(layout_, head), block + KeyOffset(layout_, head + 1)};
+  void Expect(const Blocks& blocks, int64_t head) {
+    next_ = {};
+    if (blocks[0]) next_ = {blocks[0] + KeyOffset(layout_, head), blocks[0] + KeyOffset(layout_, head + 1)};
   }
   static bool Together(KeySpan first, KeySpan next) {
     return next.begin == first.begin && first.begin < first.end && next.begin < next.end;
