@@ -67,6 +67,7 @@ int Main(int threads, const char* name) {
     return 2;
   }
   ThreadPool pool(threads);
+  pool.BindCaller();
   Bench bench{*kernels, pool, MeasureRoof(pool, *kernels)};
   fmt::print("{} with {} threads. Roofs: read {:.1f} GB/s, int8 {:.0f} GOPS, fp32 {:.0f} GFLOPS\n", kernels->name,
              threads, bench.roof.read_gb_s, bench.roof.int8_gops, bench.roof.fp32_gflops);

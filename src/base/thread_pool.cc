@@ -22,7 +22,7 @@ void Pause() {
 constexpr int kSpins = 4000;
 }  // namespace
 
-ThreadPool::ThreadPool(int threads, bool pin) {
+ThreadPool::ThreadPool(int threads, bool pin) : next_(static_cast<size_t>(threads)), pin_(pin) {
   GANNET_ASSERT(threads >= 1, "a thread pool has at least one thread");
   for (int worker = 1; worker < threads; ++worker) {
     workers_.emplace_back([this, worker, threads, pin] {
@@ -39,11 +39,19 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
+void ThreadPool::BindCaller() const {
+  if (pin_) BindThisThreadToCore(0, size());
+}
+
 void ThreadPool::Claim(int worker) {
-  const int64_t count = count_;
-  for (int64_t index = next_.fetch_add(1, std::memory_order_relaxed); index < count;
-       index = next_.fetch_add(1, std::memory_order_relaxed)) {
-    (*task_)(index, worker);
+  for (int i = 0; i < size(); ++i) {
+    const int owner = (worker + i) % size();
+    const int64_t end = RunBegin(owner + 1);
+    std::atomic<int64_t>& next = next_[static_cast<size_t>(owner)].index;
+    for (int64_t index = next.fetch_add(1, std::memory_order_relaxed); index < end;
+         index = next.fetch_add(1, std::memory_order_relaxed)) {
+      (*task_)(index, worker);
+    }
   }
 }
 
@@ -55,7 +63,9 @@ void ThreadPool::ParallelFor(int64_t count, FunctionRef<void(int64_t, int)> task
   }
   task_ = &task;
   count_ = count;
-  next_.store(0, std::memory_order_relaxed);
+  for (int worker = 0; worker < size(); ++worker) {
+    next_[static_cast<size_t>(worker)].index.store(RunBegin(worker), std::memory_order_relaxed);
+  }
   busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   epoch_.fetch_add(1);  // sequentially consistent with sleepers_: a worker about to sleep sees it, or is seen here
   if (sleepers_.load() > 0) epoch_.notify_all();

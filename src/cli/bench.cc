@@ -163,6 +163,7 @@ Speed Measure(Engine& engine, int64_t vocab, int streams, const BenchFlags& flag
 
 int Bench(BenchFlags flags) {
   const std::unique_ptr<Model> model = LoadModel(flags.run);
+  model->pool().BindCaller();
   const MachineRoof roof = MeasureRoof(model->pool(), model->kernels());
   while (model->LayOutNext()) continue;  // or the engine would, on the pool that measures here
   Engine engine(*model, {.prefix_cache = false});

@@ -37,6 +37,7 @@ int Logits(const LogitsFlags& flags) {
     most = std::max(most, end - first);
   }
   const std::unique_ptr<Model> model = LoadModel(flags.run, most, /*drafts=*/flags.head >= 0);
+  model->pool().BindCaller();
   const int64_t vocab = model->spec().vocab;
   for (const TokenId id : ids) {
     if (id < 0 || id >= vocab) throw UsageError(fmt::format("--ids holds {}, but the vocabulary has {}", id, vocab));

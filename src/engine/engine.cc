@@ -8,7 +8,6 @@
 #include <thread>
 #include <vector>
 
-#include "base/cpu_topology.h"
 #include "base/log.h"
 #include "comm/communicator.h"
 #include "engine/batch_builder.h"
@@ -169,7 +168,7 @@ Result<RequestId> Engine::Impl::Submit(Request request, std::shared_ptr<TokenSin
 }
 
 void Engine::Impl::Loop() {
-  BindThisThreadToCore(0, model_.pool().size());
+  model_.pool().BindCaller();
   while (true) {
     const bool idle = scheduler_.running() == 0 && scheduler_.waiting() == 0;
     const bool wait = idle && !model_.LayOutNext();  // a matrix at a time, so that mail does not wait long

@@ -121,6 +121,7 @@ void SendEnd(Communicator& comm) {
 }
 
 void Follow(Model& model, Communicator& comm) {
+  model.pool().BindCaller();
   std::unique_ptr<KvCache> cache;
   std::vector<std::byte> bytes;
   ReceivedBatch step;
