@@ -46,9 +46,9 @@ class ThreadPool {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   // Calls task(index, worker) once for every index in [0, count), worker in [0, size()), and returns when all are
-  // done. Which worker takes which index is not fixed: each begins with a run of its own and helps with the others' when
-  // that is done, so that workers do not wait for the same page of memory. Tasks must not throw or call ParallelFor. One
-  // caller at a time.
+  // done. Which worker takes which index is not fixed: each begins with a run of its own and helps with the others'
+  // when that is done, so that workers do not wait for the same page of memory. Tasks must not throw or call
+  // ParallelFor. One caller at a time.
   void ParallelFor(int64_t count, FunctionRef<void(int64_t index, int worker)> task);
 
  private:
@@ -61,7 +61,7 @@ class ThreadPool {
   struct alignas(64) Next {
     std::atomic<int64_t> index{0};
   };
-  std::vector<Next> next_;  // of each worker's run
+  std::vector<Next> next_;                      // of each worker's run
   alignas(64) std::atomic<uint32_t> epoch_{0};  // a new value is a new job
   alignas(64) std::atomic<int> busy_{0};        // workers that have not finished the current job
   std::atomic<int> sleepers_{0};

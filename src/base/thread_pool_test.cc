@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <ctime>
 #include <numeric>
+#include <thread>
 #include <vector>
 
 namespace gannet {
@@ -27,6 +29,22 @@ TEST(ThreadPool, RunsEveryIndexOnce) {
       EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), count);
     }
   }
+}
+
+TEST(ThreadPool, WorkersBeginWithRunsOfTheirOwn) {
+  ThreadPool pool(2);
+  std::array<int64_t, 2> first = {-1, -1};
+  std::atomic<int> begun{0};
+  std::atomic<int64_t> sum{0};
+  pool.ParallelFor(101, [&](int64_t i, int worker) {
+    sum += i;
+    if (first[static_cast<size_t>(worker)] >= 0) return;
+    first[static_cast<size_t>(worker)] = i;
+    ++begun;
+    while (begun < 2) std::this_thread::yield();
+  });
+  EXPECT_EQ(first, (std::array<int64_t, 2>{0, 50}));
+  EXPECT_EQ(sum, 5050);  // and do the others'
 }
 
 TEST(ThreadPool, ManyShortJobsSeeEachOthersWrites) {

@@ -15,6 +15,7 @@ HWY_INLINE void StoreInTile(const KvLayout& layout, Vector factors, std::byte* q
   std::byte* const to = QueryTile(layout, queries, line) + 16 * place + 4 * (line % kQueriesTogether);
   for (int64_t quad = 0; quad < 4; ++quad) __builtin_memcpy(to + 64 * quad, values + 4 * quad, 4);
 }
+
 // out[column][row] = in[row][column] for columns [first, last) of sixteen.
 HWY_INLINE void Turn(const int32_t* in, int64_t first, int64_t last, int32_t* out, int64_t out_stride) {
   __m512i row[16];

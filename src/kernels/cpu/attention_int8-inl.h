@@ -218,7 +218,7 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
   const int64_t dims = PaddedValueDim(layout);
   const auto parts = KeyParts(layout);
   const size_t part_count = parts[1].dims == 0 ? 1 : 2;
-  const std::byte* quads_ahead = tiled ? nullptr : ahead.Take(LinesAhead(layout));  // a line of each quad
+  const std::byte* quads_ahead = tiled ? tiles : ahead.Take(LinesAhead(layout), tiles);  // a line of each quad
   // Of tiles an eighth is fetched with the keys, a half with the values.
   const int64_t with_lines = tiled ? ahead.Share(2, 2 * lines) : 0;
   const int64_t value_rounds = (dims + kDimsAtOnce - 1) / kDimsAtOnce;

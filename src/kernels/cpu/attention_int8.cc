@@ -112,9 +112,10 @@ class Ahead {
     if (left_ == 0) Open();
     for (lines = std::min(lines, left_), left_ -= lines; lines > 0; --lines, at_ += 64) __builtin_prefetch(at_, 0, 2);
   }
-  // Where `lines` begin that the caller fetches; it may go on past the last of them.
-  const std::byte* Take(int64_t lines) {
+  // Where `lines` begin that the caller fetches, who may go on past the last of them; `nothing` where none are left.
+  const std::byte* Take(int64_t lines, const std::byte* nothing) {
     if (left_ == 0) Open();
+    if (left_ == 0) return nothing;
     lines = std::min(lines, left_);
     left_ -= lines;
     return std::exchange(at_, at_ + 64 * lines);
