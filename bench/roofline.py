@@ -72,10 +72,9 @@ def draw(report):
         out.append(line(axes.at(start, read * start), axes.at(knee, peak), "#555", 2))
         out.append(line(axes.at(knee, peak), axes.at(right, peak), "#555", 2, "" if name == "int8" else "6 4"))
         x, y = axes.at(knee, peak)
-        if x + 140 < WIDTH - RIGHT:
-            out.append(text(x + 6, y - 6, f"{name} peak {peak:.0f} G/s"))
-        else:
-            out.append(text(x - 8, y + 4, f"{name} peak {peak:.0f} G/s", "end"))
+        label = f"{name} peak {peak:.0f} G/s"
+        fits = x + 140 < WIDTH - RIGHT
+        out.append(text(x + 6, y - 6, label) if fits else text(x - 8, y + 4, label, "end"))
     x, y = axes.at(left * 1.3, read * left * 1.3)
     if y > HEIGHT - BOTTOM:
         x, y = axes.at(bottom / read * 1.3, bottom * 1.3)

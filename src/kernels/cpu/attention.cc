@@ -1,8 +1,8 @@
 // Attention over paged blocks, one task of attention_plan.h at a time. What a block does to the lines that see it is
-// the affair of a Steps class, one per kind of cache: SetQuery of every line, then Open kBlocks of them, say which to
-// Expect next, and Step over them with as many lines as go Together; Step has the spans of the first kSpansOfRun.
+// the affair of a Steps class, one per kind of cache: SetQuery of every line, then Open kBlocks of them (null where no
+// line looks), say which to Expect next, and Step over them with as many lines as go Together; Step has the spans of
+// the first kSpansOfRun.
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -38,6 +38,7 @@ class Int8Steps {
  public:
   static constexpr int64_t kMostLines = std::numeric_limits<int64_t>::max();
   static constexpr int64_t kBlocks = kInt8StepBlocks;
+  using Blocks = Int8Blocks;
   static int64_t Floats(const KvLayout& layout, int64_t lines) {
     const int64_t queries = (lines + kQueriesTogether - 1) / kQueriesTogether * kQueriesTogether;
     return (queries * Int8QueryBytes(layout) + Int8TileBytes(layout)) / static_cast<int64_t>(sizeof(float));
@@ -49,7 +50,7 @@ class Int8Steps {
         tiles_(reinterpret_cast<std::byte*>(memory)),
         queries_(tiles_ + Int8TileBytes(layout)) {}
   void SetQuery(int64_t line, const float* q, float scale) { leaves_.set_query(layout_, q, scale, queries_, line); }
-  void Open(const Int8Blocks& blocks, int64_t head) {
+  void Open(const Blocks& blocks, int64_t head) {
     blocks_ = OfHead(blocks, head);
     leaves_.make_tiles(layout_, blocks_, tiles_);
   }
@@ -57,10 +58,10 @@ class Int8Steps {
   void Step(int64_t line, int64_t lines, const KeySpan* seen, float* states) {
     leaves_.step(layout_, queries_, line, lines, tiles_, blocks_, *seen, std::exchange(next_, {}), states);
   }
-  void Expect(const Int8Blocks& blocks, int64_t head) { next_ = OfHead(blocks, head); }
+  void Expect(const Blocks& blocks, int64_t head) { next_ = OfHead(blocks, head); }
 
  private:
-  Int8Blocks OfHead(Int8Blocks blocks, int64_t head) const {
+  Blocks OfHead(Blocks blocks, int64_t head) const {
     for (const std::byte*& block : blocks) block = block ? block + KeyOffset(layout_, head) : nullptr;
     return blocks;
   }
@@ -69,8 +70,8 @@ class Int8Steps {
   const Int8AttentionLeaves& leaves_;
   std::byte* tiles_;
   std::byte* queries_;
-  Int8Blocks blocks_ = {};
-  Int8Blocks next_ = {};
+  Blocks blocks_ = {};
+  Blocks next_ = {};
 };
 
 struct Lines {  // the task's lines, one after another
@@ -133,10 +134,6 @@ void Gather(const AttentionArgs& args, const AttentionSequence& sequence, std::s
   }
 }
 
-// Blocks that a step goes over.
-template <class Steps>
-using BlocksOf = std::array<const std::byte*, Steps::kBlocks>;
-
 // RunPiece for lines of one row that sees chosen keys.
 template <class Steps>
 void RunChosenPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
@@ -149,7 +146,7 @@ void RunChosenPiece(const Lines& lines, Steps& steps, int64_t piece, float* stat
   std::byte* const gathered = memory.Get(Steps::kBlocks * block_bytes);
   for (int64_t first = piece * kPieceTokens; first < end; first += Steps::kBlocks * kBlockTokens) {
     const int64_t tokens = std::min(Steps::kBlocks * kBlockTokens, end - first);
-    BlocksOf<Steps> blocks = {};
+    typename Steps::Blocks blocks = {};
     for (int64_t i = 0; i * kBlockTokens < tokens; ++i) {
       const auto keys = chosen.subspan(static_cast<size_t>(first + i * kBlockTokens),
                                        static_cast<size_t>(std::min(kBlockTokens, tokens - i * kBlockTokens)));
@@ -191,7 +188,7 @@ void RunPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
   end = std::min(end, (piece + 1) * kPieceTokens);
   constexpr int64_t kStepTokens = Steps::kBlocks * kBlockTokens;
   const auto blocks = [&](int64_t start, int64_t seen_end) {  // those of a step that lines look at
-    BlocksOf<Steps> found = {};
+    typename Steps::Blocks found = {};
     for (int64_t at = std::max(start, begin / kBlockTokens * kBlockTokens);
          at < std::min(start + kStepTokens, seen_end); at += kBlockTokens) {
       found[static_cast<size_t>((at - start) / kBlockTokens)] =

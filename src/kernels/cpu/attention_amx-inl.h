@@ -88,6 +88,10 @@ inline TileShapes ShapesOfStep() {
   return shapes;
 }
 
+HWY_INLINE const std::byte* RowOf(const Int8Blocks& blocks, int64_t token, int64_t stride) {
+  return blocks[static_cast<size_t>(token / kBlockTokens)] + token % kBlockTokens * stride;
+}
+
 // sums[line][token] of tokens [first, last), multiples of 16. Each round fetches `lines_ahead`.
 HWY_NOINLINE void SumsOfKeys(const KvLayout& layout, const KeyPart& part, const Int8Blocks& blocks,
                              const std::byte* queries, int64_t line, int64_t lines, int64_t first, int64_t last,
@@ -95,17 +99,14 @@ HWY_NOINLINE void SumsOfKeys(const KvLayout& layout, const KeyPart& part, const 
   const int64_t stride = PaddedKeyDim(layout);
   const int64_t dims = RoundUp16(part.dims);
   const int64_t end = line + lines;
-  const auto keys_of = [&](int64_t token) {
-    return blocks[static_cast<size_t>(token / kBlockTokens)] + token % kBlockTokens * stride + part.place;
-  };
   alignas(64) int32_t turned[4][16 * 16];
   for (int64_t tile = line / kQueriesTogether; tile * kQueriesTogether < end; tile += 2) {
     const std::byte* const x = QueryTile(layout, queries, tile * kQueriesTogether) + 16 * part.place;
     const bool two = (tile + 1) * kQueriesTogether < end;
     const std::byte* const more = two ? x + kQueriesTogether * Int8QueryBytes(layout) : x;
     for (int64_t token = first; token < last; token += 32) {
-      const std::byte* const row = keys_of(token);
-      const std::byte* const next = token + 16 < last ? keys_of(token + 16) : row;
+      const std::byte* const row = RowOf(blocks, token, stride) + part.place;
+      const std::byte* const next = token + 16 < last ? RowOf(blocks, token + 16, stride) + part.place : row;
       ZeroTile<0>();
       ZeroTile<1>();
       ZeroTile<2>();
@@ -140,23 +141,20 @@ HWY_NOINLINE void SumsOfKeys(const KvLayout& layout, const KeyPart& part, const 
   }
 }
 
-// kDimsAtOnce of the values from dim d, whose rows are `stride` bytes apart, to [4][kInt8StepTokens / 4][16 dims][4
-// tokens].
-HWY_INLINE void TurnValues(const Int8Blocks& blocks, int64_t d, int64_t stride, std::byte* tile) {
+// kDimsAtOnce of the values of tokens [first, last) from dim d, whose rows are `stride` bytes apart, to
+// [4][kInt8StepTokens / 4][16 dims][4 tokens].
+HWY_INLINE void TurnValues(const Int8Blocks& blocks, int64_t d, int64_t stride, int64_t first, int64_t last,
+                           std::byte* tile) {
   const __m512i quads = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const __m512i bytes = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-  for (const std::byte* block : blocks) {
-    if (block) {
-      for (int64_t t = 0; t < kBlockTokens; t += 4) {
+  for (int64_t token = first; token < last; token += 4) {
+    const std::byte* const rows = RowOf(blocks, token, stride) + d;
 #pragma GCC unroll 4
-        for (int64_t g = 0; g < 4; ++g) {
-          const __m512i four = FourRows(block + t * stride + d + 16 * g, stride);
-          _mm512_store_si512(tile + 16 * (kInt8StepTokens * g + t),
-                             _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quads, four), bytes));
-        }
-      }
+    for (int64_t g = 0; g < 4; ++g) {
+      const __m512i four = FourRows(rows + 16 * g, stride);
+      _mm512_store_si512(tile + 16 * (kInt8StepTokens * g + token),
+                         _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quads, four), bytes));
     }
-    tile += 16 * kBlockTokens;
   }
 }
 
@@ -173,8 +171,8 @@ HWY_INLINE void SaveDims(bool two, int32_t* sums) {
   if (two) StoreTile<2 + kSet>(sums + 16 * kDimsAtOnce, kStride);
 }
 
-// sums[line][dim] of four groups of 16 dims for two sixteens of lines, of blocks [first, last); factors of tokens that
-// no line sees are zero.
+// sums[line][dim] of four groups of 16 dims for two sixteens of lines over the blocks of tokens [first, last); factors
+// of tokens that no line sees are zero.
 HWY_NOINLINE void SumsOfValues(const std::byte* dims, const Factor* factors, bool two, int64_t first, int64_t last,
                                int32_t* sums) {
   constexpr int64_t kGroupBytes = 16 * kInt8StepTokens;
@@ -183,7 +181,7 @@ HWY_NOINLINE void SumsOfValues(const std::byte* dims, const Factor* factors, boo
     ZeroTile<1>();
     ZeroTile<2>();
     ZeroTile<3>();
-    for (int64_t token = first * kBlockTokens; token < last * kBlockTokens; token += kBlockTokens) {
+    for (int64_t token = first / kBlockTokens * kBlockTokens; token < last; token += kBlockTokens) {
       LoadTile<4>(factors + token, kInt8StepTokens);
       if (two) LoadTile<5>(factors + 16 * kInt8StepTokens + token, kInt8StepTokens);
       MultiplyDims<0>(dims + 16 * token, two);

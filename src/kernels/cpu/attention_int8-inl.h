@@ -264,9 +264,8 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
 #ifdef GANNET_INT8_AMX
     if (tiled) {
       std::byte* const turned = tiles + (which == LinesOfStep::kAll ? 0 : d * kInt8StepTokens);
-      if (which != LinesOfStep::kMore) TurnValues(blocks, d, PaddedKeyDim(layout), turned);
-      SumsOfValues(turned, factors, lines > 16, first / kBlockTokens, (last + kBlockTokens - 1) / kBlockTokens,
-                   sums[0]);
+      if (which != LinesOfStep::kMore) TurnValues(blocks, d, PaddedKeyDim(layout), first, last, turned);
+      SumsOfValues(turned, factors, lines > 16, first, last, sums[0]);
     } else
 #endif
       Sums<false>(values + d * kInt8StepTokens, groups, kInt8StepTokens / 4, first / 4, last / 4, factors,

@@ -140,6 +140,7 @@ template <typename T>
 class FloatSteps {
  public:
   static constexpr int64_t kBlocks = 1;
+  using Blocks = std::array<const std::byte*, kBlocks>;
   static constexpr int64_t kMostLines = 4;  // that share a pass over a block
   static constexpr float kUnit = sizeof(T) == 1 ? kE4M3Unit : 1.0f;
   static int64_t Floats(const KvLayout& layout, int64_t lines) { return lines * PaddedKeyDim(layout); }
@@ -154,7 +155,6 @@ class FloatSteps {
     for (int64_t d = 0; d < layout_.key_dim; ++d) to[d] = q[d] * scale * kUnit;
     std::fill(to + layout_.key_dim, to + shape_.key_dim, 0.0f);
   }
-  using Blocks = std::array<const std::byte*, kBlocks>;
   void Open(const Blocks& blocks, int64_t head) {
     keys_ = reinterpret_cast<const T*>(blocks[0] + KeyOffset(layout_, head));
     values_ = reinterpret_cast<const T*>(blocks[0] + ValueOffset(layout_, head));
