@@ -11,9 +11,6 @@ namespace {
 using namespace testing_support;
 
 constexpr float kSentinel = 1234.5f;
-constexpr Storage kStorages[] = {Storage::kF32,  Storage::kF16,  Storage::kBF16,  Storage::kQ8_0,
-                                 Storage::kQ4_0, Storage::kQ4_1, Storage::kMxfp4, Storage::kE2M1,
-                                 Storage::kI8,   Storage::kU4,   Storage::kU8};
 constexpr float kMost = 127 * 254;  // of a quantized activation
 bool Fp4(Storage storage) { return storage == Storage::kMxfp4 || storage == Storage::kE2M1; }
 bool Int8(Storage storage) {
@@ -21,13 +18,6 @@ bool Int8(Storage storage) {
          storage == Storage::kI8 || storage == Storage::kU4 || Fp4(storage);
 }
 float MostOf(Storage storage) { return Fp4(storage) ? 127 : kMost; }  // 4-bit floats take one plane
-std::string NameOf(Storage storage) { return std::string(InfoOf(storage).name); }
-
-// out [m, rows], every row apart by its own length.
-std::vector<float> Multiply(const Kernels& kernels, const Weight& weight, const std::vector<float>& x, int64_t m,
-                            ThreadPool& pool) {
-  return Product(kernels, *kernels.pack(weight), x.data(), m, pool);
-}
 
 // The activations after quantization as documented, in plain arithmetic.
 std::vector<float> Quantized(const float* x, int64_t k, float most) {
@@ -117,63 +107,6 @@ TEST(Matmul, ReferenceIsTheDefinition) {
         for (size_t c = 0; c < 64; ++c) sum += static_cast<double>(row[c]) * x[j * 64 + c];
         EXPECT_NEAR(got[j * 40 + i], sum, 1e-6);
       }
-    }
-  }
-}
-
-// Promise 1: a row's bits whatever rows, threads and positions are around it.
-TEST(Matmul, RowsDoNotDependOnTheBatch) {
-  ThreadPool one(1);
-  ThreadPool two(2);
-  constexpr int64_t kRows = 33;
-  for (const Kernels* kernels : AvailableKernels()) {
-    for (const Storage storage : kStorages) {
-      for (const int64_t k : {int64_t{32}, int64_t{576}}) {
-        const int64_t n = 53;
-        const TestWeight w = RandomWeight(storage, n, k, 11);
-        const std::vector<float> x = RandomFloats(kRows * k, 12);
-        std::vector<float> alone;
-        for (int64_t row = 0; row < kRows; ++row) {
-          const std::vector<float> one_row(x.begin() + row * k, x.begin() + (row + 1) * k);
-          const std::vector<float> out = Multiply(*kernels, w.weight, one_row, 1, one);
-          alone.insert(alone.end(), out.begin(), out.end());
-        }
-        for (int64_t m = 1; m <= kRows; ++m) {
-          const int64_t first = (kRows - m) / 2;  // another place in the tile each time
-          const std::vector<float> rows(x.begin() + first * k, x.begin() + (first + m) * k);
-          const std::vector<float> want(alone.begin() + first * n, alone.begin() + (first + m) * n);
-          ASSERT_TRUE(SameBits(Multiply(*kernels, w.weight, rows, m, m % 2 ? two : one), want))
-              << kernels->name << ' ' << NameOf(storage) << " k " << k << " m " << m;
-        }
-      }
-    }
-  }
-}
-
-// Enough rows and columns for many tasks in both directions.
-TEST(Matmul, ThreadsDoNotMatter) {
-  ThreadPool one(1);
-  ThreadPool three(3, false);
-  for (const Kernels* kernels : FastTables()) {
-    for (const Storage storage : {Storage::kQ4_1, Storage::kBF16}) {
-      const TestWeight w = RandomWeight(storage, 400, 4096, 21);
-      const std::vector<float> x = RandomFloats(50 * 4096, 22);
-      ASSERT_TRUE(SameBits(Multiply(*kernels, w.weight, x, 50, one), Multiply(*kernels, w.weight, x, 50, three)));
-    }
-  }
-}
-
-TEST(Matmul, FastTablesAgreeToTheBit) {
-  ThreadPool pool(2);
-  for (const Storage storage : kStorages) {
-    const TestWeight w = RandomWeight(storage, 67, 1536, 31);
-    const std::vector<float> x = RandomFloats(11 * 1536, 32, 3.0f);
-    std::vector<float> want;
-    for (const Kernels* kernels : FastTables()) {
-      if (kernels->pack(w.weight)->operands() == Operands::kBf16)
-        continue;  // an order of their own: amx_matmul_test.cc
-      if (want.empty()) want = Multiply(*kernels, w.weight, x, 11, pool);
-      EXPECT_TRUE(SameBits(Multiply(*kernels, w.weight, x, 11, pool), want)) << kernels->name << ' ' << NameOf(storage);
     }
   }
 }

@@ -186,6 +186,12 @@ inline TestWeight RandomWeight(Storage storage, int64_t rows, int64_t cols, uint
   return out;
 }
 
+// Those that RandomWeight makes.
+inline constexpr Storage kStorages[] = {Storage::kF32,  Storage::kF16,  Storage::kBF16,  Storage::kQ8_0,
+                                        Storage::kQ4_0, Storage::kQ4_1, Storage::kMxfp4, Storage::kE2M1,
+                                        Storage::kI8,   Storage::kU4,   Storage::kU8};
+inline std::string NameOf(Storage storage) { return std::string(InfoOf(storage).name); }
+
 // out [m, rows]
 inline std::vector<float> Product(const Kernels& kernels, const PackedMatrix& weight, const float* x, int64_t m,
                                   ThreadPool& pool) {
@@ -194,6 +200,12 @@ inline std::vector<float> Product(const Kernels& kernels, const PackedMatrix& we
   const MatmulArgs job{x, weight.cols(), m, weight.cols(), {&target, 1}, {}};
   kernels.matmul({&job, 1}, pool);
   return out;
+}
+
+// The same of weights as they come.
+inline std::vector<float> Multiply(const Kernels& kernels, const Weight& weight, const std::vector<float>& x, int64_t m,
+                                   ThreadPool& pool) {
+  return Product(kernels, *kernels.pack(weight), x.data(), m, pool);
 }
 
 inline std::vector<const Kernels*> FastTables() {

@@ -263,18 +263,18 @@ void UnpackTwoPlanes(TileKind kind, const std::byte* weights, int64_t first, int
   }
 }
 
-// unpack(first, last, out) blocks of the weights, then add(row tile, rows, half, unpacked, first, last, sums) for each
+// unpack(from, to, out) some blocks of the weights, then add(row tile, rows, half, unpacked, from, to, sums) for each
 // row tile; what is left with too few rows goes to `few`.
 template <class Unpack, class Add, class Few>
-void RunTiles(const RowTiles& x, int64_t first, int64_t last, float* sums, Unpack unpack, Add add, Few few) {
+void RunTiles(const RowTiles& x, int64_t blocks, float* sums, Unpack unpack, Add add, Few few) {
   const int64_t rest = x.rows % x.tile_rows;
   const int64_t count = x.count() - (rest > 0 && rest < kLeastRows ? 1 : 0);
   if (count > 0) {
     alignas(kLine) std::byte unpacked[kBlocks * 2 * kHalfBytes];
     int shaped = x.rows_in(0);
     Tiles tiles(ShapesOf(shaped));
-    for (int64_t from = first; from < last; from += kBlocks) {
-      const int64_t to = std::min(last, from + kBlocks);
+    for (int64_t from = 0; from < blocks; from += kBlocks) {
+      const int64_t to = std::min(blocks, from + kBlocks);
       unpack(from, to, unpacked);
       for (int64_t i = 0; i < count; ++i) {
         const int rows = x.rows_in(i);
@@ -294,9 +294,9 @@ void RunTiles(const RowTiles& x, int64_t first, int64_t last, float* sums, Unpac
 
 }  // namespace
 
-void AmxTilesFp4(TileKind kind, const std::byte* weights, const ScaleRange& scales, const RowTiles& x, int64_t first,
-                 int64_t last, float* sums) {
-  if (kind == TileKind::kNvFp4) return Vnni().tiles_fp4(kind, weights, scales, x, first, last, sums);
+void AmxTilesFp4(TileKind kind, const std::byte* weights, const ScaleRange& scales, const RowTiles& x, int64_t blocks,
+                 float* sums) {
+  if (kind == TileKind::kNvFp4) return Vnni().tiles_fp4(kind, weights, scales, x, blocks, sums);
   const auto unpack = [&](int64_t from, int64_t to, std::byte* out) { UnpackFp4(weights, from, to, out); };
   const auto add = [&](const std::byte* row_tile, int rows, int half, const std::byte* unpacked, int64_t from,
                        int64_t to, bool fetch, float* out) {
@@ -310,13 +310,13 @@ void AmxTilesFp4(TileKind kind, const std::byte* weights, const ScaleRange& scal
     }
   };
   const auto few = [&](const RowTiles& rest, float* out) {
-    Vnni().tiles_fp4(kind, weights, scales, rest, first, last, out);
+    Vnni().tiles_fp4(kind, weights, scales, rest, blocks, out);
   };
-  RunTiles(x, first, last, sums, unpack, add, few);
+  RunTiles(x, blocks, sums, unpack, add, few);
 }
 
-void AmxTiles(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t first, int64_t last, float* sums) {
-  if (kind == TileKind::kQ6K) return Vnni().tiles(kind, weights, x, first, last, sums);  // two sums to a block
+void AmxTiles(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t blocks, float* sums) {
+  if (kind == TileKind::kQ6K) return Vnni().tiles(kind, weights, x, blocks, sums);  // two sums to a block
   const auto unpack = [&](int64_t from, int64_t to, std::byte* out) { UnpackTwoPlanes(kind, weights, from, to, out); };
   const auto add = [&](const std::byte* row_tile, int rows, int half, const std::byte* unpacked, int64_t from,
                        int64_t to, bool fetch, float* out) {
@@ -330,8 +330,8 @@ void AmxTiles(TileKind kind, const std::byte* weights, const RowTiles& x, int64_
                 rows, out);
     }
   };
-  const auto few = [&](const RowTiles& rest, float* out) { Vnni().tiles(kind, weights, rest, first, last, out); };
-  RunTiles(x, first, last, sums, unpack, add, few);
+  const auto few = [&](const RowTiles& rest, float* out) { Vnni().tiles(kind, weights, rest, blocks, out); };
+  RunTiles(x, blocks, sums, unpack, add, few);
 }
 
 }  // namespace gannet

@@ -143,7 +143,7 @@ HWY_INLINE F32x16 ScaleOfFp4(const std::byte* tile, int64_t b, int half, int sec
 
 template <TileKind kKind, bool kNormal, int R, int H>
 HWY_NOINLINE void Fp4Rows(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, const int half,
-                          const int offset, const int rows, float* sums) {
+                          const int offset, const int rows, Ahead ahead, float* sums) {
   constexpr bool kTwo = kKind == TileKind::kNvFp4;
   sums += offset * kTileRows + half * 16;
   x += first * rows * kOnePlaneBytes;
@@ -155,9 +155,7 @@ HWY_NOINLINE void Fp4Rows(const std::byte* weights, const std::byte* x, int64_t 
     const int8_t* values = reinterpret_cast<const int8_t*>(x) + offset * kQuantBlock;
     const float* half_scale = reinterpret_cast<const float*>(x + rows * kQuantBlock) + offset;
     const int32_t* neg12 = reinterpret_cast<const int32_t*>(half_scale + rows);
-    if (half == 0) {
-      for (int64_t line = 0; line < (kTwo ? 576 : 512); line += 64) __builtin_prefetch(quants + kPrefetchBytes + line);
-    }
+    if (half == 0) ahead.Fetch<R, kTwo ? 576 : 512>(quants);
     I32x16 sum[R][H];
     I32x16 second[R][H];
 #pragma GCC unroll 8
@@ -178,51 +176,52 @@ HWY_NOINLINE void Fp4Rows(const std::byte* weights, const std::byte* x, int64_t 
   StoreSums(total, sums);
 }
 
-// The last R rows of a tile.
+// Rows [offset, rows) of row tile `tile`, R or fewer.
 template <TileKind kKind, bool kNormal, int R, int H>
-HWY_INLINE void LastRowsFp4(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int half,
-                            int rows, int count, float* sums) {
-  if (count == R) return Fp4Rows<kKind, kNormal, R, H>(weights, x, first, last, half, rows - R, rows, sums);
-  if constexpr (R > 1) LastRowsFp4<kKind, kNormal, R - 1, H>(weights, x, first, last, half, rows, count, sums);
+HWY_INLINE void LastRowsFp4(const std::byte* weights, const RowTiles& x, int64_t tile, int offset, int half,
+                            const Stretch& stretch, const Ahead& ahead, float* sums) {
+  const int rows = x.rows_in(tile);
+  if (rows - offset >= R) {
+    return Fp4Rows<kKind, kNormal, R, H>(weights, x.at(tile) + kOnePlaneHeader, stretch.first, stretch.last, half,
+                                         offset, rows, ahead, sums);
+  }
+  if constexpr (R > 1) LastRowsFp4<kKind, kNormal, R - 1, H>(weights, x, tile, offset, half, stretch, ahead, sums);
 }
 
 template <TileKind kKind, bool kNormal, int H>
-void PassesFp4(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows, float* sums) {
+void PassesFp4(const std::byte* weights, const RowTiles& x, int64_t tile, const Stretch& stretch, float* sums) {
   constexpr int kMost = kNormal ? kRowTile : kMaxRows;
+  const int rows = x.rows_in(tile);
   for (int offset = 0; offset < rows; offset += kMost) {
+    const Ahead ahead = stretch.During(tile * x.tile_rows + offset, std::min(kMost, rows - offset));
     for (int half = 0; half < 2; half += H) {
-      if (rows - offset >= kMost) {
-        Fp4Rows<kKind, kNormal, kMost, H>(weights, x, first, last, half, offset, rows, sums);
-      } else {
-        LastRowsFp4<kKind, kNormal, kMost - 1, H>(weights, x, first, last, half, rows, rows - offset, sums);
-      }
+      LastRowsFp4<kKind, kNormal, kMost, H>(weights, x, tile, offset, half, stretch, ahead, sums);
     }
   }
 }
 
 // Few rows wait for the weights: one pass over them, whatever it spills. Many rows find them in L1.
-void RowTileFp4(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
-                [[maybe_unused]] bool normal, float* sums) {
+void RowTileFp4(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t tile, [[maybe_unused]] bool normal,
+                const Stretch& stretch, float* sums) {
+  const int rows = x.rows_in(tile);
   const bool few = rows < kRowTile;
-  x += kOnePlaneHeader;
   if (kind == TileKind::kNvFp4) {
-    return few ? PassesFp4<TileKind::kNvFp4, false, kHalvesOfFew>(weights, x, first, last, rows, sums)
-               : PassesFp4<TileKind::kNvFp4, false, kHalves>(weights, x, first, last, rows, sums);
+    return few ? PassesFp4<TileKind::kNvFp4, false, kHalvesOfFew>(weights, x, tile, stretch, sums)
+               : PassesFp4<TileKind::kNvFp4, false, kHalves>(weights, x, tile, stretch, sums);
   }
 #if HWY_TARGET == HWY_AVX3 && GANNET_INT8_VNNI
   // Two and three rows wait for memory, and were 3 to 9 % slower this way; so was AVX2 with any rows.
   const bool waits = rows == 2 || rows == 3;
-  if (normal && !waits) return PassesFp4<TileKind::kFp4, true, kHalves>(weights, x, first, last, rows, sums);
+  if (normal && !waits) return PassesFp4<TileKind::kFp4, true, kHalves>(weights, x, tile, stretch, sums);
 #endif
-  few ? PassesFp4<TileKind::kFp4, false, kHalvesOfFew>(weights, x, first, last, rows, sums)
-      : PassesFp4<TileKind::kFp4, false, kHalves>(weights, x, first, last, rows, sums);
+  few ? PassesFp4<TileKind::kFp4, false, kHalvesOfFew>(weights, x, tile, stretch, sums)
+      : PassesFp4<TileKind::kFp4, false, kHalves>(weights, x, tile, stretch, sums);
 }
 
-void TilesFp4(TileKind kind, const std::byte* weights, const ScaleRange& scales, const RowTiles& x, int64_t first,
-              int64_t last, float* sums) {
-  for (int64_t i = 0; i < x.count(); ++i, sums += x.tile_rows * kTileRows) {
-    const std::byte* const rows = x.at(i);
-    const bool normal = ProductsAreNormal(scales, *reinterpret_cast<const ScaleRange*>(rows));
-    RowTileFp4(kind, weights, rows, first, last, x.rows_in(i), normal, sums);
-  }
+void TilesFp4(TileKind kind, const std::byte* weights, const ScaleRange& scales, const RowTiles& x, int64_t blocks,
+              float* sums) {
+  ForStretches(kind, weights, x, blocks, kRowTile, [&](const Stretch& stretch, int64_t i) {
+    const bool normal = ProductsAreNormal(scales, *reinterpret_cast<const ScaleRange*>(x.at(i)));
+    RowTileFp4(kind, weights, x, i, normal, stretch, sums + i * x.tile_rows * kTileRows);
+  });
 }

@@ -2,6 +2,63 @@
 // namespace, more than once: the leaves with VNNI live beside those without (GANNET_INT8_VNNI).
 #include "kernels/cpu/int8_dots-inl.h"
 
+// What a pass of R rows over blocks of a tile asks for beside them.
+struct Ahead {
+  bool near;             // blocks soon to come, into L1: by those who pass first
+  int64_t far_of_block;  // lines of what follows these blocks, into L2
+  const std::byte* far;
+
+  template <int R, int64_t kBytes>
+  HWY_INLINE void Fetch(const std::byte* block) {
+    if (near) {
+#pragma GCC unroll 20
+      for (int64_t line = 0; line < kBytes; line += kLine) __builtin_prefetch(block + kPrefetchBytes + line);
+    }
+    // Fewer rows wait for memory alone.
+    if constexpr (R >= 4) {
+      for (int64_t i = 0; i < far_of_block; ++i, far += kLine) __builtin_prefetch(far, 0, 2);
+    }
+  }
+};
+
+// Blocks [first, last) of a tile, over which all rows of x pass in turn while they share out the lines that follow, so
+// that memory works while they compute.
+struct Stretch {
+  int64_t first;
+  int64_t last;
+  const std::byte* next;
+  int64_t lines;
+  int64_t rows;
+
+  Stretch(TileKind kind, const std::byte* weights, int64_t first, int64_t last, const RowTiles& x)
+      : first(first), last(last), rows(x.rows) {
+    const int64_t bytes = BlockOffset(kind, last) - BlockOffset(kind, first);
+    next = weights + BlockOffset(kind, first) + (x.count() > 1 ? bytes : std::min(bytes, kFarBytes));
+    lines = bytes / kLine;
+  }
+  // For `count` rows from `row`.
+  Ahead During(int64_t row, int64_t count) const {
+    const int64_t from = lines * row / rows;
+    const int64_t to = lines * (row + count) / rows;
+    const int64_t blocks = last - first;
+    return {row == 0, (to - from + blocks - 1) / blocks, next + from * kLine};
+  }
+};
+
+// pass(stretch, row tile) for all of x over stretches that stay in L1 meanwhile, of the whole tile if one pass is
+// enough.
+template <class Pass>
+HWY_INLINE void ForStretches(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t blocks, int rows_once,
+                             Pass pass) {
+  const int64_t most = x.rows <= rows_once ? blocks : kStretchBytes / BlockBytes(kind);
+  const int64_t count = (blocks + most - 1) / most;
+  const int64_t step = (blocks + 2 * count - 1) / (2 * count) * 2;  // kFp4 has pairs
+  for (int64_t first = 0; first < blocks; first += step) {
+    const Stretch stretch(kind, weights, first, std::min(blocks, first + step), x);
+    for (int64_t i = 0; i < x.count(); ++i) pass(stretch, i);
+  }
+}
+
 // The scales of the 16 rows of half `half`, of block `b` or of its halves.
 template <TileKind kKind>
 HWY_INLINE F32x16 ScaleOf(const std::byte* tile, const std::byte* block, int64_t b, int half) {
@@ -19,7 +76,7 @@ HWY_INLINE F32x16 ScaleOf(const std::byte* tile, const std::byte* block, int64_t
 // Rows [offset, offset + R) of a tile of `rows` quantized rows, with H halves of the weight tile from half `half`.
 template <TileKind kKind, int R, int H>
 HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, const int half,
-                           const int offset, const int rows, float* sums) {
+                           const int offset, const int rows, Ahead ahead, float* sums) {
   sums += offset * kTileRows + half * 16;
   x += first * rows * kQuantizedBytes;
   F32x16 total[R][H];
@@ -31,9 +88,7 @@ HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t
     const float* scale_x = reinterpret_cast<const float*>(x + rows * kPlaneBytes) + offset;
     const float* sum_x = scale_x + rows;
     const int32_t* sum_q = reinterpret_cast<const int32_t*>(sum_x + rows);
-    if (half == 0) {
-      for (int64_t line = 0; line < BlockBytes(kKind); line += 64) __builtin_prefetch(block + kPrefetchBytes + line);
-    }
+    if (half == 0) ahead.Fetch<R, BlockBytes(kKind)>(block);
     int32_t sums_x[R];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) sums_x[r] = sum_q[r];
@@ -89,40 +144,45 @@ HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t
 }
 
 template <TileKind kKind>
-void TileOfKind(const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows, float* sums) {
+void TileOfKind(const std::byte* weights, const RowTiles& x, int64_t tile, const Stretch& stretch, float* sums) {
+  const int rows = x.rows_in(tile);
   for (int offset = 0; offset < rows; offset += kMaxRows) {
     const int left = rows - offset;
     const int step = left <= 2 ? kHalvesOfFew : kHalves;
+    const Ahead ahead = stretch.During(tile * x.tile_rows + offset, std::min(kMaxRows, left));
+    const auto pass = [&](auto add, int half) {
+      add(weights, x.at(tile), stretch.first, stretch.last, half, offset, rows, ahead, sums);
+    };
     for (int half = 0; half < 2; half += step) {
       if (left >= 4) {
-        TileRows<kKind, 4, kHalves>(weights, x, first, last, half, offset, rows, sums);
+        pass(TileRows<kKind, 4, kHalves>, half);
       } else if (left == 3) {
-        TileRows<kKind, 3, kHalves>(weights, x, first, last, half, offset, rows, sums);
+        pass(TileRows<kKind, 3, kHalves>, half);
       } else if (left == 2) {
-        TileRows<kKind, 2, kHalvesOfFew>(weights, x, first, last, half, offset, rows, sums);
+        pass(TileRows<kKind, 2, kHalvesOfFew>, half);
       } else {
-        TileRows<kKind, 1, kHalvesOfFew>(weights, x, first, last, half, offset, rows, sums);
+        pass(TileRows<kKind, 1, kHalvesOfFew>, half);
       }
     }
   }
 }
 
-void RowTile(TileKind kind, const std::byte* weights, const std::byte* x, int64_t first, int64_t last, int rows,
-             float* sums) {
-  if (kind == TileKind::kQ8) return TileOfKind<TileKind::kQ8>(weights, x, first, last, rows, sums);
-  if (kind == TileKind::kQ8Min) return TileOfKind<TileKind::kQ8Min>(weights, x, first, last, rows, sums);
-  if (kind == TileKind::kQ5K) return TileOfKind<TileKind::kQ5K>(weights, x, first, last, rows, sums);
-  if (kind == TileKind::kQ6K) return TileOfKind<TileKind::kQ6K>(weights, x, first, last, rows, sums);
-  if (kind == TileKind::kQ4K) return TileOfKind<TileKind::kQ4K>(weights, x, first, last, rows, sums);
-  if (kind == TileKind::kQ4Offset) return TileOfKind<TileKind::kQ4Offset>(weights, x, first, last, rows, sums);
-  if (kind == TileKind::kQ4Zero) return TileOfKind<TileKind::kQ4Zero>(weights, x, first, last, rows, sums);
-  return TileOfKind<TileKind::kQ4Min>(weights, x, first, last, rows, sums);
+auto TileOf(TileKind kind) {
+  if (kind == TileKind::kQ8) return TileOfKind<TileKind::kQ8>;
+  if (kind == TileKind::kQ8Min) return TileOfKind<TileKind::kQ8Min>;
+  if (kind == TileKind::kQ5K) return TileOfKind<TileKind::kQ5K>;
+  if (kind == TileKind::kQ6K) return TileOfKind<TileKind::kQ6K>;
+  if (kind == TileKind::kQ4K) return TileOfKind<TileKind::kQ4K>;
+  if (kind == TileKind::kQ4Offset) return TileOfKind<TileKind::kQ4Offset>;
+  if (kind == TileKind::kQ4Zero) return TileOfKind<TileKind::kQ4Zero>;
+  return TileOfKind<TileKind::kQ4Min>;
 }
 
-void Tiles(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t first, int64_t last, float* sums) {
-  for (int64_t i = 0; i < x.count(); ++i, sums += x.tile_rows * kTileRows) {
-    RowTile(kind, weights, x.at(i), first, last, x.rows_in(i), sums);
-  }
+void Tiles(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t blocks, float* sums) {
+  const auto tile = TileOf(kind);
+  ForStretches(kind, weights, x, blocks, kMaxRows, [&](const Stretch& stretch, int64_t i) {
+    tile(weights, x, i, stretch, sums + i * x.tile_rows * kTileRows);
+  });
 }
 
 #include "kernels/cpu/fp4_tiles-inl.h"

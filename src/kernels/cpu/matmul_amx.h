@@ -7,9 +7,9 @@
 namespace gannet {
 
 #if defined(__x86_64__)
-void AmxTiles(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t first, int64_t last, float* sums);
-void AmxTilesFp4(TileKind kind, const std::byte* weights, const ScaleRange& scales, const RowTiles& x, int64_t first,
-                 int64_t last, float* sums);
+void AmxTiles(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t blocks, float* sums);
+void AmxTilesFp4(TileKind kind, const std::byte* weights, const ScaleRange& scales, const RowTiles& x, int64_t blocks,
+                 float* sums);
 extern const Bf16Leaves kAmxBf16Leaves;
 #endif
 

@@ -16,9 +16,8 @@ namespace {
 constexpr int64_t kSerialValues = 16384;
 constexpr int64_t kTasksPerThread = 4;
 constexpr int64_t kMaxRows = 256;
-// K is walked in steps whose share of a weight tile stays in a core's L1 while the rows pass by. Sums go on from step
-// to step in fp32, as they would without.
-constexpr int64_t kInt8Step = 1024;
+// K is walked in steps whose share of a weight tile stays in a core's L1 while the rows pass by, as leaves of integers
+// do themselves. Sums go on from step to step in fp32, as they would without.
 constexpr int64_t kFloatStep = 192;
 
 struct Part {  // consecutive tiles of one target
@@ -174,25 +173,25 @@ struct Task {
 // Sums of rows from `row_tile` with one tile of weights, of integers or floats.
 void AddProducts(const PackedTiles& weight, const TileView& tile, const Rows& x, int64_t row_tile, int64_t rows,
                  const MatmulLeaves& leaves, float* sums) {
-  const bool int8 = weight.operands() == Operands::kInt8;
-  const bool one_plane = OnePlane(weight.kind());
-  const int64_t steps = int8 ? x.blocks() : x.k;
-  // A single row tile reads its weights once whatever the steps.
-  const int64_t step = rows <= x.tile_rows ? steps : int8 ? kInt8Step / kQuantBlock : kFloatStep;
-  const int64_t stride = one_plane ? x.one_plane_stride() : x.quantized_stride();
-  const RowTiles tiles{(one_plane ? x.one_plane : x.quantized) + row_tile * stride, stride, x.tile_rows, rows};
   std::fill_n(sums, rows * kTileRows, 0.0f);
-  for (int64_t first = 0; first < steps; first += step) {
-    const int64_t last = std::min(steps, first + step);
+  if (weight.operands() == Operands::kInt8) {
+    const bool one_plane = OnePlane(weight.kind());
+    const int64_t stride = one_plane ? x.one_plane_stride() : x.quantized_stride();
+    const RowTiles tiles{(one_plane ? x.one_plane : x.quantized) + row_tile * stride, stride, x.tile_rows, rows};
     if (one_plane) {
-      leaves.int8.tiles_fp4(weight.kind(), tile.data, tile.scale_range, tiles, first, last, sums);
-    } else if (int8) {
-      leaves.int8.tiles(weight.kind(), tile.data, tiles, first, last, sums);
+      leaves.int8.tiles_fp4(weight.kind(), tile.data, tile.scale_range, tiles, x.blocks(), sums);
     } else {
-      for (int64_t i = 0; i < tiles.count(); ++i) {
-        leaves.floats.tile(weight.kind(), tile.data, x.float_tile(row_tile + i), first, last, x.k, tiles.rows_in(i),
-                           sums + i * x.tile_rows * kTileRows);
-      }
+      leaves.int8.tiles(weight.kind(), tile.data, tiles, x.blocks(), sums);
+    }
+    return;
+  }
+  // A single row tile reads its weights once whatever the steps.
+  const int64_t step = rows <= x.tile_rows ? x.k : kFloatStep;
+  for (int64_t first = 0; first < x.k; first += step) {
+    const int64_t last = std::min(x.k, first + step);
+    for (int64_t row = 0; row < rows; row += x.tile_rows) {
+      leaves.floats.tile(weight.kind(), tile.data, x.float_tile(row_tile + row / x.tile_rows), first, last, x.k,
+                         static_cast<int>(std::min<int64_t>(x.tile_rows, rows - row)), sums + row * kTileRows);
     }
   }
 }

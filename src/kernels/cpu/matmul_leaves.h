@@ -119,13 +119,12 @@ struct Int8Leaves {
   // Quantizes row `row` of a tile of `rows` rows at `tile`. scale = max|x| / 32258; a block with a value that is not
   // finite gets a NaN scale; max|x| < 2^-100 counts as zero.
   void (*quantize_row)(const float* x, int64_t blocks, int row, int rows, std::byte* tile);
-  // sums[rows][kTileRows] += products over blocks [first, last) of a tile of any integer kind of two planes; `weights`
-  // and `x` are those of block 0.
-  void (*tiles)(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t first, int64_t last, float* sums);
+  // sums[rows][kTileRows] += products over the `blocks` of a tile of any integer kind of two planes.
+  void (*tiles)(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t blocks, float* sums);
   // The same with one plane and a tile of kind kFp4 or kNvFp4. Row 0 of a tile comes first. `scales` are those of kFp4.
   void (*quantize_row_fp4)(const float* x, int64_t blocks, int row, int rows, std::byte* tile);
-  void (*tiles_fp4)(TileKind kind, const std::byte* weights, const ScaleRange& scales, const RowTiles& x, int64_t first,
-                    int64_t last, float* sums);
+  void (*tiles_fp4)(TileKind kind, const std::byte* weights, const ScaleRange& scales, const RowTiles& x,
+                    int64_t blocks, float* sums);
 };
 
 struct FloatLeaves {
