@@ -42,17 +42,21 @@ Assignment Assign(const RouterSpec& spec, const MoeFfnWeights& weights, const St
   return all;
 }
 
+// Of every row the products with its experts, [pairs, hidden], and after them those with the shared one, [rows,
+// hidden]. One region for all: while one thread waits for an expert's weights another computes with the shared ones.
 void Experts(const MoeFfn& spec, const MoeFfnWeights& weights, const StepContext& step, const Assignment& all) {
   float* inner = step.buffers[Area::kExpertInner];
   float* out = step.buffers[Area::kExpertOut];
+  const int64_t pairs = static_cast<int64_t>(all.rows.size());
   const int64_t hidden = weights.router.weight->cols();
   const int64_t width = spec.expert_width;
   std::vector<MatmulTarget> targets;
   std::vector<MatmulArgs> jobs;
-  targets.reserve(weights.experts.size());
-  const auto for_used = [&](auto add) {
+  targets.reserve(weights.experts.size() + 1);
+  const auto multiply = [&](auto add, auto add_shared) {
     targets.clear();
     jobs.clear();
+    if (spec.shared_width > 0) add_shared();
     for (size_t e = 0; e < weights.experts.size(); ++e) {
       const size_t expert = static_cast<size_t>(spec.first_held) + e;
       const int64_t first = all.first[expert];
@@ -61,19 +65,30 @@ void Experts(const MoeFfn& spec, const MoeFfnWeights& weights, const StepContext
     }
     step.kernels.matmul(jobs, step.pool);
   };
-  for_used([&](const DenseFfnWeights& expert, int64_t first, int64_t count) {
-    targets.push_back(expert.Inner(spec.activation, inner + first * width, width));
-    jobs.push_back({step.buffers[Area::kNormed],
-                    hidden,
-                    count,
-                    hidden,
-                    {&targets.back(), 1},
-                    {all.rows.data() + first, static_cast<size_t>(count)}});
-  });
-  for_used([&](const DenseFfnWeights& expert, int64_t first, int64_t count) {
-    targets.push_back(expert.down.To(out + first * hidden, hidden));
-    jobs.push_back({inner + first * width, width, count, width, {&targets.back(), 1}, {}});
-  });
+  const auto job = [&](const float* x, int64_t k, int64_t rows, const MatmulTarget& target,
+                       std::span<const int32_t> gather) {
+    targets.push_back(target);
+    jobs.push_back({x, k, rows, k, {&targets.back(), 1}, gather});
+  };
+  const float* const normed = step.buffers[Area::kNormed];
+  float* const shared_inner = inner + pairs * width;
+  multiply(
+      [&](const DenseFfnWeights& expert, int64_t first, int64_t count) {
+        job(normed, hidden, count, expert.Inner(spec.activation, inner + first * width, width),
+            {all.rows.data() + first, static_cast<size_t>(count)});
+      },
+      [&] {
+        job(normed, hidden, step.batch.rows(),
+            weights.shared.Inner(spec.shared_activation, shared_inner, spec.shared_width), {});
+      });
+  multiply(
+      [&](const DenseFfnWeights& expert, int64_t first, int64_t count) {
+        job(inner + first * width, width, count, expert.down.To(out + first * hidden, hidden), {});
+      },
+      [&] {
+        job(shared_inner, spec.shared_width, step.batch.rows(), weights.shared.down.To(out + pairs * hidden, hidden),
+            {});
+      });
 }
 
 }  // namespace
@@ -86,8 +101,9 @@ void FfnForward(const MoeFfn& spec, const MoeFfnWeights& weights, const StepCont
   const Assignment all = Assign(spec.router, weights, step);
   Experts(spec, weights, step, all);
 
-  // A row adds its experts in the order of its own choices.
+  // A row adds its experts in the order of its own choices, then the shared one.
   const float* out = step.buffers[Area::kExpertOut];
+  const float* shared = spec.shared_width > 0 ? out + step.batch.rows() * chosen * hidden : nullptr;
   step.pool.ParallelFor(step.batch.rows(), [&](int64_t row, int) {
     float* to = step.sum() + row * hidden;
     for (int64_t i = row * chosen; i < (row + 1) * chosen; ++i) {
@@ -97,10 +113,9 @@ void FfnForward(const MoeFfn& spec, const MoeFfnWeights& weights, const StepCont
       const float* from = out + all.place[static_cast<size_t>(i)] * hidden;
       for (int64_t d = 0; d < hidden; ++d) to[d] += weight * from[d];
     }
+    if (!shared) return;
+    for (int64_t d = 0; d < hidden; ++d) to[d] += shared[row * hidden + d];
   });
-  if (spec.shared_width > 0) {
-    FfnForward(DenseFfn{.width = spec.shared_width, .activation = spec.shared_activation}, weights.shared, step);
-  }
 }
 
 }  // namespace gannet

@@ -53,8 +53,8 @@ enum class Area {
   kCarry,         // softmax states between pieces of keys
   kFfnInner,      // width of a dense or shared feed-forward
   kRouter,        // experts
-  kExpertInner,   // chosen experts * their width
-  kExpertOut,     // chosen experts * hidden
+  kExpertInner,   // chosen experts * their width, the shared one's
+  kExpertOut,     // chosen experts and the shared one * hidden
   kIndexQ,        // indexer heads * dim
   kIndexK,        // indexer dim
   kIndexWeights,  // indexer heads

@@ -89,10 +89,9 @@ void NeedIndexer(const LatentAttention& mixer, WorkspacePlan& plan, Widths& widt
 void Need(const DenseFfn& ffn, Widths& widths) { widths.Need(Area::kFfnInner, ffn.width); }
 
 void NeedExperts(const MoeFfn& ffn, int64_t hidden, Widths& widths) {
-  widths.Need(Area::kFfnInner, ffn.shared_width);
   widths.Need(Area::kRouter, ffn.router.experts);
-  widths.Need(Area::kExpertInner, ffn.router.chosen * ffn.expert_width);
-  widths.Need(Area::kExpertOut, ffn.router.chosen * hidden);
+  widths.Need(Area::kExpertInner, ffn.router.chosen * ffn.expert_width + ffn.shared_width);
+  widths.Need(Area::kExpertOut, (ffn.router.chosen + (ffn.shared_width > 0)) * hidden);
 }
 
 }  // namespace
