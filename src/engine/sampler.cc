@@ -1,6 +1,7 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -92,6 +93,22 @@ void AddLogprobs(std::span<const float> logits, int count, SampledToken& sampled
   for (size_t i = 0; i < top; ++i) sampled.top_logprobs.push_back({order[i], logprob(order[i])});
 }
 
+// Of the values that are numbers; kNever if none is.
+float Greatest(std::span<const float> values) {
+  constexpr size_t kLanes = 32;  // kept apart, so that they make vectors
+  std::array<float, kLanes> most;
+  most.fill(kNever);
+  size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      const float value = values[i + lane];
+      most[lane] = value > most[lane] ? value : most[lane];  // false for NaN
+    }
+  }
+  for (; i < values.size(); ++i) most[0] = values[i] > most[0] ? values[i] : most[0];
+  return std::ranges::max(most);
+}
+
 }  // namespace
 
 void TokenHistory::AddPrompt(std::span<const TokenId> tokens) {
@@ -115,18 +132,11 @@ SampledToken Sample(std::span<const float> logits, const SamplingParams& params,
     row = changed;
   }
 
-  TokenId best = -1;
-  float best_logit = kNever;
-  for (size_t i = 0; i < row.size(); ++i) {
-    if (row[i] > best_logit) {  // false for NaN
-      best_logit = row[i];
-      best = static_cast<TokenId>(i);
-    }
-  }
+  const float best_logit = Greatest(row);
   SampledToken sampled;
-  if (best < 0 || !std::isfinite(best_logit)) return sampled;
+  if (!std::isfinite(best_logit)) return sampled;
   sampled.ok = true;
-  sampled.token = best;
+  sampled.token = static_cast<TokenId>(std::ranges::find(row, best_logit) - row.begin());
   if (params.temperature > 0) {
     const float inverse = 1 / params.temperature;
     if (changed.empty()) changed.assign(logits.begin(), logits.end());

@@ -175,6 +175,26 @@ TEST(Sampler, LogprobsAreOfTheModelNotOfTheFilters) {
   EXPECT_NEAR(sampled.top_logprobs[2].logprob, std::log(p[3]), 1e-6);
 }
 
+TEST(Sampler, GreedyIsTheFirstOfTheGreatestNumbers) {
+  SamplingParams greedy;
+  greedy.temperature = 0;
+  std::mt19937 random(7);
+  for (size_t vocab = 1; vocab < 200; ++vocab) {
+    std::vector<float> logits(vocab);
+    for (float& logit : logits) {  // few values, so that the greatest comes often
+      const int value = static_cast<int>(random() % 8) - 4;
+      logit = value == -4 ? std::nanf("") : value == -3 ? -kInfinity : static_cast<float>(value);
+    }
+    TokenId first = -1;
+    for (size_t i = 0; i < vocab; ++i) {
+      const float best = first < 0 ? -kInfinity : logits[static_cast<size_t>(first)];
+      if (logits[i] > best) first = static_cast<TokenId>(i);
+    }
+    const SampledToken sampled = Sample(logits, greedy, {}, 0, 0);
+    ASSERT_EQ(sampled.ok ? sampled.token : -1, first) << vocab;
+  }
+}
+
 TEST(Sampler, BrokenRowsAreSaidToBe) {
   const float nan = std::nanf("");
   EXPECT_FALSE(Sample(std::vector<float>{nan, nan}, {}, {}, 0, 0).ok);
