@@ -13,11 +13,7 @@ using ProbabilityFactor = int16_t;
 constexpr int kKeyOffset = 0;
 constexpr int kGroupsAtOnce = 1;
 #endif
-#ifdef GANNET_INT8_AMX
 constexpr int64_t kLinesAtOnce = 32;
-#else
-constexpr int64_t kLinesAtOnce = 4;
-#endif
 
 constexpr int64_t kDimsAtOnce = 64;  // of values
 template <bool kKeys>
@@ -111,17 +107,18 @@ HWY_INLINE void SumsOf(const std::byte* tile, int64_t groups, int64_t quads, int
   }
 }
 
-// Of any number of lines.
+// Of any number of lines; each four fetch a line of `ahead` for each quad of four groups.
 template <bool kKeys>
 HWY_NOINLINE void Sums(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last,
-                       const Factor* x, int64_t x_stride, int64_t lines, const std::byte* ahead, int32_t* sums) {
-  for (; lines > 4; lines -= 4, x += 4 * x_stride, sums += 4 * kLineSums<kKeys>) {
-    SumsOf<kKeys, 4>(tile, groups, quads, first, last, x, x_stride, ahead, sums);
+                       const Factor* x, int64_t x_stride, int64_t lines, Ahead& ahead, int32_t* sums) {
+  for (; lines > 0; lines -= 4, x += 4 * x_stride, sums += 4 * kLineSums<kKeys>) {
+    const std::byte* const fetched = ahead.Take((groups + 3) / 4 * quads, tile);
+    const auto of_lines = lines >= 4   ? SumsOf<kKeys, 4>
+                          : lines == 3 ? SumsOf<kKeys, 3>
+                          : lines == 2 ? SumsOf<kKeys, 2>
+                                       : SumsOf<kKeys, 1>;
+    of_lines(tile, groups, quads, first, last, x, x_stride, fetched, sums);
   }
-  if (lines == 4) return SumsOf<kKeys, 4>(tile, groups, quads, first, last, x, x_stride, ahead, sums);
-  if (lines == 3) return SumsOf<kKeys, 3>(tile, groups, quads, first, last, x, x_stride, ahead, sums);
-  if (lines == 2) return SumsOf<kKeys, 2>(tile, groups, quads, first, last, x, x_stride, ahead, sums);
-  if (lines == 1) return SumsOf<kKeys, 1>(tile, groups, quads, first, last, x, x_stride, ahead, sums);
 }
 
 #ifdef GANNET_INT8_AMX
@@ -197,13 +194,6 @@ void MakeTiles(const KvLayout& layout, const Int8Blocks& blocks, std::byte* tile
 // Which of the lines that step over blocks together.
 enum class LinesOfStep { kAll, kFirst, kMore };
 
-// How many lines StepLines fetches ahead: one for each quad of key dims, and for each quad of tokens and kDimsAtOnce of
-// the values.
-HWY_INLINE int64_t LinesAhead(const KvLayout& layout) {
-  const int64_t value_rounds = (PaddedValueDim(layout) + kDimsAtOnce - 1) / kDimsAtOnce;
-  return kInt8StepBlocks * PaddedKeyDim(layout) / 4 + value_rounds * (kInt8StepTokens / 4);
-}
-
 // Of at most kLinesAtOnce lines. Where keys are in place, values are turned on the way: a round of them at the start of
 // `tiles` for all lines, side by side for those to come. `scales` are [2][kInt8StepTokens].
 void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
@@ -218,7 +208,6 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
   const int64_t dims = PaddedValueDim(layout);
   const auto parts = KeyParts(layout);
   const size_t part_count = parts[1].dims == 0 ? 1 : 2;
-  const std::byte* quads_ahead = tiled ? tiles : ahead.Take(LinesAhead(layout), tiles);  // a line of each quad
   // Of tiles an eighth is fetched with the keys, a half with the values.
   const int64_t with_lines = tiled ? ahead.Share(2, 2 * lines) : 0;
   const int64_t value_rounds = (dims + kDimsAtOnce - 1) / kDimsAtOnce;
@@ -235,9 +224,8 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
     }
 #endif
     Sums<true>(tile, (last - first) / 16, quads, 0, quads,
-               reinterpret_cast<const Factor*>(queries) + line * x_stride + part.place, x_stride, lines, quads_ahead,
+               reinterpret_cast<const Factor*>(queries) + line * x_stride + part.place, x_stride, lines, ahead,
                sums[p] + first);
-    quads_ahead += kInt8StepBlocks * 64 * quads;
   }
 
   alignas(64) Factor factors[kLinesAtOnce * kInt8StepTokens];
@@ -269,8 +257,7 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
     } else
 #endif
       Sums<false>(values + d * kInt8StepTokens, groups, kInt8StepTokens / 4, first / 4, last / 4, factors,
-                  kInt8StepTokens, lines, quads_ahead, sums[0]);
-    quads_ahead += 64 * (kInt8StepTokens / 4);
+                  kInt8StepTokens, lines, ahead, sums[0]);
     for (int64_t r = 0; r < lines; ++r) {
       ahead.Fetch(with_values);
       float* state = of_lines[r].state + kCarryHeader + d;
