@@ -42,6 +42,17 @@ Assignment Assign(const RouterSpec& spec, const MoeFfnWeights& weights, const St
   return all;
 }
 
+// Rows that meet the same weights, side by side in `inner` and `out`; of a routed expert those that chose it.
+struct Group {
+  const DenseFfnWeights& weights;
+  const ActivationSpec& activation;
+  int64_t width;
+  int64_t rows;
+  std::span<const int32_t> gather;
+  float* inner;
+  float* out;
+};
+
 // Of every row the products with its experts, [pairs, hidden], and after them those with the shared one, [rows,
 // hidden]. One region for all: while one thread waits for an expert's weights another computes with the shared ones.
 void Experts(const MoeFfn& spec, const MoeFfnWeights& weights, const StepContext& step, const Assignment& all) {
@@ -50,45 +61,43 @@ void Experts(const MoeFfn& spec, const MoeFfnWeights& weights, const StepContext
   const int64_t pairs = static_cast<int64_t>(all.rows.size());
   const int64_t hidden = weights.router.weight->cols();
   const int64_t width = spec.expert_width;
-  std::vector<MatmulTarget> targets;
-  std::vector<MatmulArgs> jobs;
-  targets.reserve(weights.experts.size() + 1);
-  const auto multiply = [&](auto add, auto add_shared) {
-    targets.clear();
-    jobs.clear();
-    if (spec.shared_width > 0) add_shared();
-    for (size_t e = 0; e < weights.experts.size(); ++e) {
-      const size_t expert = static_cast<size_t>(spec.first_held) + e;
-      const int64_t first = all.first[expert];
-      const int64_t count = all.first[expert + 1] - first;
-      if (count > 0) add(weights.experts[e], first, count);
-    }
-    step.kernels.matmul(jobs, step.pool);
-  };
-  const auto job = [&](const float* x, int64_t k, int64_t rows, const MatmulTarget& target,
-                       std::span<const int32_t> gather) {
-    targets.push_back(target);
-    jobs.push_back({x, k, rows, k, {&targets.back(), 1}, gather});
-  };
-  const float* const normed = step.buffers[Area::kNormed];
-  float* const shared_inner = inner + pairs * width;
-  multiply(
-      [&](const DenseFfnWeights& expert, int64_t first, int64_t count) {
-        job(normed, hidden, count, expert.Inner(spec.activation, inner + first * width, width),
-            {all.rows.data() + first, static_cast<size_t>(count)});
-      },
-      [&] {
-        job(normed, hidden, step.batch.rows(),
-            weights.shared.Inner(spec.shared_activation, shared_inner, spec.shared_width), {});
-      });
-  multiply(
-      [&](const DenseFfnWeights& expert, int64_t first, int64_t count) {
-        job(inner + first * width, width, count, expert.down.To(out + first * hidden, hidden), {});
-      },
-      [&] {
-        job(shared_inner, spec.shared_width, step.batch.rows(), weights.shared.down.To(out + pairs * hidden, hidden),
-            {});
-      });
+  std::vector<Group> groups;
+  if (spec.shared_width > 0) {
+    groups.push_back({weights.shared,
+                      spec.shared_activation,
+                      spec.shared_width,
+                      step.batch.rows(),
+                      {},
+                      inner + pairs * width,
+                      out + pairs * hidden});
+  }
+  for (size_t e = 0; e < weights.experts.size(); ++e) {
+    const size_t expert = static_cast<size_t>(spec.first_held) + e;
+    const int64_t first = all.first[expert];
+    const int64_t count = all.first[expert + 1] - first;
+    if (count == 0) continue;
+    groups.push_back({weights.experts[e],
+                      spec.activation,
+                      width,
+                      count,
+                      {all.rows.data() + first, static_cast<size_t>(count)},
+                      inner + first * width,
+                      out + first * hidden});
+  }
+  std::vector<MatmulTarget> targets(groups.size());
+  std::vector<MatmulArgs> jobs(groups.size());
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const Group& group = groups[i];
+    targets[i] = group.weights.Inner(group.activation, group.inner, group.width);
+    jobs[i] = {step.buffers[Area::kNormed], hidden, group.rows, hidden, {&targets[i], 1}, group.gather};
+  }
+  step.kernels.matmul(jobs, step.pool);
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const Group& group = groups[i];
+    targets[i] = group.weights.down.To(group.out, hidden);
+    jobs[i] = {group.inner, group.width, group.rows, group.width, {&targets[i], 1}, {}};
+  }
+  step.kernels.matmul(jobs, step.pool);
 }
 
 }  // namespace
@@ -103,7 +112,7 @@ void FfnForward(const MoeFfn& spec, const MoeFfnWeights& weights, const StepCont
 
   // A row adds its experts in the order of its own choices, then the shared one.
   const float* out = step.buffers[Area::kExpertOut];
-  const float* shared = spec.shared_width > 0 ? out + step.batch.rows() * chosen * hidden : nullptr;
+  const float* shared = spec.shared_width > 0 ? out + std::ssize(all.rows) * hidden : nullptr;
   step.pool.ParallelFor(step.batch.rows(), [&](int64_t row, int) {
     float* to = step.sum() + row * hidden;
     for (int64_t i = row * chosen; i < (row + 1) * chosen; ++i) {

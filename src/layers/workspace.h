@@ -51,7 +51,7 @@ enum class Area {
   kAttention,     // heads * value width
   kGate,          // of the attention output
   kCarry,         // softmax states between pieces of keys
-  kFfnInner,      // width of a dense or shared feed-forward
+  kFfnInner,      // width of a dense feed-forward
   kRouter,        // experts
   kExpertInner,   // chosen experts * their width, the shared one's
   kExpertOut,     // chosen experts and the shared one * hidden

@@ -50,8 +50,7 @@ struct Stretch {
 template <class Pass>
 HWY_INLINE void ForStretches(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t blocks, int rows_once,
                              Pass pass) {
-  const int64_t most = x.rows <= rows_once ? blocks : kStretchBytes / BlockBytes(kind);
-  const int64_t count = (blocks + most - 1) / most;
+  const int64_t count = x.rows <= rows_once ? 1 : 1 + blocks * BlockBytes(kind) / kStretchBytes;
   const int64_t step = (blocks + 2 * count - 1) / (2 * count) * 2;  // kFp4 has pairs
   for (int64_t first = 0; first < blocks; first += step) {
     const Stretch stretch(kind, weights, first, std::min(blocks, first + step), x);
