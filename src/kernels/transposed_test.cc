@@ -13,7 +13,7 @@ constexpr Storage kTurned[] = {Storage::kI8, Storage::kQ8_0, Storage::kQ4_0, Sto
 // Against fp64 sums of the dequantized values: fp32 rounding of x * scale and of each step is what remains.
 TEST(Transposed, EqualsPlainLoopsAndEveryTableAndAnyRows) {
   ThreadPool pool(2);
-  constexpr int64_t kRows = 72, kCols = 96, kBatch = 9;
+  constexpr int64_t kRows = 296, kCols = 96, kBatch = 17;  // K and row tiles in several pieces
   for (const Storage storage : kTurned) {
     const TestWeight w = RandomWeight(storage, kRows, kCols, 5);
     const std::vector<float> x = RandomFloats(kBatch * kRows, 6);
@@ -44,6 +44,8 @@ TEST(Transposed, EqualsPlainLoopsAndEveryTableAndAnyRows) {
       for (int64_t r = 0; r < kBatch; ++r) {
         const std::vector<float> alone = Product(*kernels, *packed, x.data() + r * kRows, 1, pool);
         ASSERT_TRUE(SameBits(alone, {got.begin() + r * kCols, got.begin() + (r + 1) * kCols})) << r;
+        const std::vector<float> with_those_before = Product(*kernels, *packed, x.data(), r + 1, pool);
+        ASSERT_TRUE(SameBits(with_those_before, {got.begin(), got.begin() + (r + 1) * kCols})) << r;
       }
       if (first.empty()) first = got;
       EXPECT_TRUE(SameBits(first, got)) << "tables differ";

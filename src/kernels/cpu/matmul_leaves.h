@@ -128,7 +128,8 @@ struct Int8Leaves {
 };
 
 struct FloatLeaves {
-  // sums[rows][kTileRows] += products of x [K][rows] with a tile of a float kind over k in [first, last) of `k`.
+  // sums[rows][kTileRows] += products of x [K][rows] with a tile of a float kind over k in [first, last) of `k`. May
+  // read 7 floats past the end of x.
   void (*tile)(TileKind kind, const std::byte* weights, const float* x, int64_t first, int64_t last, int64_t k,
                int rows, float* sums);
 };
