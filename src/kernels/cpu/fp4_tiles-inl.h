@@ -18,7 +18,8 @@ HWY_INLINE Bytes LookUp(Bytes codes) {
 #if GANNET_INT8_VNNI
 
 template <bool kTwo, int R, int H>
-HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H], I32x16 (&second_sum)[R][H]) {
+HWY_INLINE void DotFp4(const std::byte* w, const std::byte* soon, const int8_t* x, I32x16 (&sum)[R][H],
+                       I32x16 (&second_sum)[R][H]) {
   // Sixteen registers have room for eight sums.
   constexpr int kVectors = kParts * H;
   constexpr int kOnce = kParts == 1 || R * kVectors <= 8 ? kVectors : kVectors / 2;
@@ -33,6 +34,7 @@ HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H],
 #pragma GCC unroll 4
       for (int i = 0; i < kOnce; ++i) {
         const Bytes bytes = LoadBytes(QuantsOf(w, 256, v + i, g));
+        FetchLine<R>(soon, 256, v + i, g);
         first[i] = LookUp(And(bytes, nibble));
         second[i] = LookUp(HighNibbles(bytes, nibble));
       }
@@ -57,7 +59,8 @@ HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H],
 
 // A 16-bit sum holds four pairs, 4 * 2 * 24 * 127 = 24384, twice a block.
 template <bool kTwo, int R, int H>
-HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H], I32x16 (&second_sum)[R][H]) {
+HWY_INLINE void DotFp4(const std::byte* w, const std::byte* soon, const int8_t* x, I32x16 (&sum)[R][H],
+                       I32x16 (&second_sum)[R][H]) {
   const Bytes nibble = SetWords(0x0f0f0f0f);
 #pragma GCC unroll 4
   for (int v = 0; v < kParts * H; ++v) {
@@ -70,7 +73,8 @@ HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H],
       for (int r = 0; r < R; ++r) pairs[r] = second_pairs[r] = SetWords(0);
 #pragma GCC unroll 2
       for (int g = 2 * half; g < 2 * half + 2; ++g) {
-        const Bytes bytes = LoadBytes(w + 256 * (v / kParts) + 64 * g + 64 / kParts * (v % kParts));
+        const Bytes bytes = LoadBytes(QuantsOf(w, 256, v, g));
+        FetchLine<R>(soon, 256, v, g);
         const Bytes first = LookUp(And(bytes, nibble));
         const Bytes second = LookUp(HighNibbles(bytes, nibble));
 #pragma GCC unroll 8
@@ -97,7 +101,8 @@ HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H],
 #else  // any machine, one half at a time
 
 template <bool kTwo, int R, int H>
-HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H], I32x16 (&second_sum)[R][H]) {
+HWY_INLINE void DotFp4(const std::byte* w, const std::byte* soon, const int8_t* x, I32x16 (&sum)[R][H],
+                       I32x16 (&second_sum)[R][H]) {
   constexpr int32_t kCodes[16] = {GANNET_FP4_CODES};
   for (int r = 0; r < R; ++r, x += kQuantBlock) {
     int32_t total[16];
@@ -107,6 +112,7 @@ HWY_INLINE void DotFp4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H],
       hn::StoreU(second_sum[r][0].part[p], IntTag(), second + p * kLanes);
     }
     for (int g = 0; g < 4; ++g) {
+      FetchLine<R>(soon, 256, 0, g);
       for (int n = 0; n < 16; ++n) {
         for (int i = 0; i < 4; ++i) {
           const int32_t byte = std::to_integer<int32_t>(w[64 * g + 4 * n + i]);
@@ -155,7 +161,11 @@ HWY_NOINLINE void Fp4Rows(const std::byte* weights, const std::byte* x, int64_t 
     const int8_t* values = reinterpret_cast<const int8_t*>(x) + offset * kQuantBlock;
     const float* half_scale = reinterpret_cast<const float*>(x + rows * kQuantBlock) + offset;
     const int32_t* neg12 = reinterpret_cast<const int32_t*>(half_scale + rows);
-    if (half == 0) ahead.Fetch<R, kTwo ? 576 : 512>(quants);
+    if constexpr (LineByLine(R)) {
+      if (half == 0 && (kTwo || b % 2 == 0)) __builtin_prefetch(ahead.Soon(quants) - kLine);  // the scales
+    } else if (half == 0) {
+      ahead.Fetch<kTwo ? 576 : 512>(quants);
+    }
     I32x16 sum[R][H];
     I32x16 second[R][H];
 #pragma GCC unroll 8
@@ -166,7 +176,7 @@ HWY_NOINLINE void Fp4Rows(const std::byte* weights, const std::byte* x, int64_t 
         if constexpr (kTwo) second[r][h] = BroadcastInt(neg12[r] - neg12[rows + r]);
       }
     }
-    DotFp4<kTwo, R, H>(quants, values, sum, kTwo ? second : sum);
+    DotFp4<kTwo, R, H>(quants, ahead.Soon(quants), values, sum, kTwo ? second : sum);
 #pragma GCC unroll 2
     for (int h = 0; h < H; ++h) {
       AddSums<kNormal>(sum, h, ScaleOfFp4<kKind>(weights, b, half + h, 0), half_scale, total);

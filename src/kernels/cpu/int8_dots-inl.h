@@ -13,6 +13,18 @@ constexpr int kHalvesOfFew = 2;
 constexpr int kHalvesOfFew = 1;
 #endif
 
+// Few rows wait for memory alone; they ask for a line of what soon comes with each that they read.
+constexpr bool LineByLine(int rows) { return rows < kMaxRows; }
+
+// The quants of these 16 / kParts weight rows in group `g`, of halves of `half_bytes`.
+HWY_INLINE const std::byte* QuantsOf(const std::byte* w, int64_t half_bytes, int v, int g) {
+  return w + half_bytes * (v / kParts) + 64 * g + 64 / kParts * (v % kParts);
+}
+template <int R>
+HWY_INLINE void FetchLine(const std::byte* soon, int64_t half_bytes, int v, int g) {
+  if (LineByLine(R) && v % kParts == 0) __builtin_prefetch(QuantsOf(soon, half_bytes, v, g));
+}
+
 // DotQ8: sum[r][h] = the exact product of row r, 254 * high + low, with the 16 weight rows of half h, over groups
 // [kFrom, kTo) of four values of the block; `sums_x` has the sums of these values. DotQ4: the same of nibbles 0..15,
 // added to what sum holds. No int32 overflows on the way: 254 * 255 * 127 * 32 < 2^28 and 128 * 32258 * 32 < 2^27.
@@ -23,11 +35,6 @@ constexpr int kHalvesOfFew = 1;
 template <int R, int H>
 HWY_INLINE Bytes& Raw(I32x16 (&sum)[R][H], int r, int v) {
   return sum[r][v / kParts].part[v % kParts].raw;
-}
-
-// The quants of these 16 / kParts weight rows in group `g`, of halves of `half_bytes`.
-HWY_INLINE const std::byte* QuantsOf(const std::byte* w, int64_t half_bytes, int v, int g) {
-  return w + half_bytes * (v / kParts) + 64 * g + 64 / kParts * (v % kParts);
 }
 
 // Sums of N such vectors, in both planes.
@@ -60,7 +67,8 @@ struct PlaneSums {
 };
 
 template <int kFrom, int kTo, int R, int H>
-HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t (&sums_x)[R], I32x16 (&sum)[R][H]) {
+HWY_INLINE void DotQ8(const std::byte* w, const std::byte* soon, const int8_t* x, const int32_t (&sums_x)[R],
+                      I32x16 (&sum)[R][H]) {
   // Sixteen registers have room for one vector. And where few rows wait for the weights, the lines of two halves taken
   // in turn come slower than those of one after the other: 24 to 40 % on Zen 4, where DotQ4 gains nothing from it.
   constexpr int kOnce = kParts == 1 && R == kMaxRows ? H : 1;
@@ -82,6 +90,7 @@ HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t (&sums_
 #pragma GCC unroll 4
       for (int i = 0; i < kOnce; ++i) {
         weights[i] = LoadQ8(QuantsOf(w, 512, v + i, g));
+        FetchLine<R>(soon, 512, v + i, g);
       }
       sums.AddFour(weights, values + 4 * g);
     }
@@ -90,7 +99,7 @@ HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t (&sums_
 }
 
 template <int R, int H>
-HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
+HWY_INLINE void DotQ4(const std::byte* w, const std::byte* soon, const int8_t* x, I32x16 (&sum)[R][H]) {
   constexpr int kOnce = kParts == 1 ? H : 1;
   const Bytes nibble = SetWords(0x0f0f0f0f);
 #pragma GCC unroll 4
@@ -112,6 +121,7 @@ HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) 
 #pragma GCC unroll 4
       for (int i = 0; i < kOnce; ++i) {
         const Bytes bytes = LoadBytes(QuantsOf(w, 256, v + i, g));
+        FetchLine<R>(soon, 256, v + i, g);
         first[i] = And(bytes, nibble);
         second[i] = HighNibbles(bytes, nibble);
       }
@@ -146,19 +156,21 @@ HWY_INLINE void JoinPlanes(const int8_t* x, int16_t* q) {
 // high + low. Two products of a row are added at a time, |sum| <= 2 * 255 * 32258, and the two halves of a row at the
 // end.
 template <int kFrom, int kTo, int R, int H>
-HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t (&sums_x)[R], I32x16 (&sum)[R][H]) {
+HWY_INLINE void DotQ8(const std::byte* w, const std::byte* soon, const int8_t* x, const int32_t (&sums_x)[R],
+                      I32x16 (&sum)[R][H]) {
   alignas(64) int16_t q[R][kQuantBlock];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) JoinPlanes(x + kPlaneBytes * r, q[r]);
 #pragma GCC unroll 4
   for (int v = 0; v < kParts * H; ++v) {  // a vector of int32 sums of rows is two vectors of pairs
-    const std::byte* from = w + 512 * (v / kParts) + 64 / kParts * (v % kParts);
+    const std::byte* from = QuantsOf(w, 512, v, 0);
     const int16_t* const factors = R > 1 ? Anew(q[0]) : q[0];
     Bytes pairs[R][2];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) pairs[r][0] = pairs[r][1] = SetWords(0);
 #pragma GCC unroll 8
     for (int g = kFrom; g < kTo; ++g) {
+      FetchLine<R>(soon, 512, v, g);
       const Bytes weights[2] = {WidenBytes(from + 64 * g), WidenBytes(from + 64 * g + 32 / kParts)};
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
@@ -178,7 +190,7 @@ HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t (&sums_
 // maddubs adds two u8 * s8 products to an s16 with saturation, never reached here: |x| <= 127, so that eight pairs of
 // nibbles stay within 8 * 2 * 15 * 127 = 30480.
 template <int R, int H>
-HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
+HWY_INLINE void DotQ4(const std::byte* w, const std::byte* soon, const int8_t* x, I32x16 (&sum)[R][H]) {
   const Bytes nibble = SetWords(0x0f0f0f0f);
 #pragma GCC unroll 4
   for (int v = 0; v < kParts * H; ++v) {
@@ -189,7 +201,8 @@ HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) 
     for (int r = 0; r < R; ++r) pairs_high[r] = pairs_low[r] = SetWords(0);
 #pragma GCC unroll 4
     for (int g = 0; g < 4; ++g) {
-      const Bytes bytes = LoadBytes(w + 256 * (v / kParts) + 64 * g + 64 / kParts * (v % kParts));
+      const Bytes bytes = LoadBytes(QuantsOf(w, 256, v, g));
+      FetchLine<R>(soon, 256, v, g);
       const Bytes first = And(bytes, nibble);
       const Bytes second = HighNibbles(bytes, nibble);
 #pragma GCC unroll 8
@@ -223,13 +236,15 @@ HWY_INLINE void JoinPlanes(const int8_t* x, int32_t* q) {
 }
 
 template <int kFrom, int kTo, int R, int H>
-HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t (&sums_x)[R], I32x16 (&sum)[R][H]) {
+HWY_INLINE void DotQ8(const std::byte* w, const std::byte* soon, const int8_t* x, const int32_t (&sums_x)[R],
+                      I32x16 (&sum)[R][H]) {
   for (int r = 0; r < R; ++r) {
     int32_t q[kQuantBlock];
     JoinPlanes(x + kPlaneBytes * r, q);
     int32_t total[16];
     for (int n = 0; n < 16; ++n) total[n] = -128 * sums_x[r];
     for (int g = kFrom; g < kTo; ++g) {
+      FetchLine<R>(soon, 512, 0, g);
       for (int n = 0; n < 16; ++n) {
         for (int i = 0; i < 4; ++i) total[n] += std::to_integer<int32_t>(w[64 * g + 4 * n + i]) * q[4 * g + i];
       }
@@ -239,13 +254,14 @@ HWY_INLINE void DotQ8(const std::byte* w, const int8_t* x, const int32_t (&sums_
 }
 
 template <int R, int H>
-HWY_INLINE void DotQ4(const std::byte* w, const int8_t* x, I32x16 (&sum)[R][H]) {
+HWY_INLINE void DotQ4(const std::byte* w, const std::byte* soon, const int8_t* x, I32x16 (&sum)[R][H]) {
   for (int r = 0; r < R; ++r) {
     int32_t q[kQuantBlock];
     JoinPlanes(x + kPlaneBytes * r, q);
     int32_t total[16];
     for (int p = 0; p < kParts; ++p) hn::StoreU(sum[r][0].part[p], IntTag(), total + p * kLanes);
     for (int g = 0; g < 4; ++g) {
+      FetchLine<R>(soon, 256, 0, g);
       for (int n = 0; n < 16; ++n) {
         for (int i = 0; i < 4; ++i) {
           const int32_t byte = std::to_integer<int32_t>(w[64 * g + 4 * n + i]);

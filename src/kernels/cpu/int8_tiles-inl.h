@@ -4,20 +4,19 @@
 
 // What a pass of R rows over blocks of a tile asks for beside them.
 struct Ahead {
-  bool near;             // blocks soon to come, into L1: by those who pass first
+  bool near;             // what soon comes, into L1: by those who pass first
   int64_t far_of_block;  // lines of what follows these blocks, into L2
   const std::byte* far;
 
-  template <int R, int64_t kBytes>
+  const std::byte* Soon(const std::byte* from) const { return near ? from + kPrefetchBytes : from; }
+  // At the start of a block of kBytes, where not LineByLine.
+  template <int64_t kBytes>
   HWY_INLINE void Fetch(const std::byte* block) {
     if (near) {
 #pragma GCC unroll 20
       for (int64_t line = 0; line < kBytes; line += kLine) __builtin_prefetch(block + kPrefetchBytes + line);
     }
-    // Fewer rows wait for memory alone.
-    if constexpr (R >= 4) {
-      for (int64_t i = 0; i < far_of_block; ++i, far += kLine) __builtin_prefetch(far, 0, 2);
-    }
+    for (int64_t i = 0; i < far_of_block; ++i, far += kLine) __builtin_prefetch(far, 0, 2);
   }
 };
 
@@ -50,7 +49,7 @@ struct Stretch {
 template <class Pass>
 HWY_INLINE void ForStretches(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t blocks, int rows_once,
                              Pass pass) {
-  const int64_t count = x.rows <= rows_once ? 1 : 1 + blocks * BlockBytes(kind) / kStretchBytes;
+  const int64_t count = x.rows <= rows_once ? 1 : 1 + BlockOffset(kind, blocks) / kStretchBytes;
   const int64_t step = (blocks + 2 * count - 1) / (2 * count) * 2;  // kFp4 has pairs
   for (int64_t first = 0; first < blocks; first += step) {
     const Stretch stretch(kind, weights, first, std::min(blocks, first + step), x);
@@ -87,7 +86,12 @@ HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t
     const float* scale_x = reinterpret_cast<const float*>(x + rows * kPlaneBytes) + offset;
     const float* sum_x = scale_x + rows;
     const int32_t* sum_q = reinterpret_cast<const int32_t*>(sum_x + rows);
-    if (half == 0) ahead.Fetch<R, BlockBytes(kKind)>(block);
+    const std::byte* soon = ahead.Soon(quants);
+    if constexpr (LineByLine(R)) {
+      for (int64_t line = 0; line < ScaleBytes(kKind); line += kLine) __builtin_prefetch(ahead.Soon(block) + line);
+    } else if (half == 0) {
+      ahead.Fetch<BlockBytes(kKind)>(block);
+    }
     int32_t sums_x[R];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) sums_x[r] = sum_q[r];
@@ -95,7 +99,7 @@ HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t
     if constexpr (kKind == TileKind::kQ6K) {
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) sums_x[r] = sum_q[rows + r];
-      DotQ8<0, 4, R, H>(quants, values, sums_x, sum);
+      DotQ8<0, 4, R, H>(quants, soon, values, sums_x, sum);
 #pragma GCC unroll 2
       for (int h = 0; h < H; ++h) {
         AddSums(sum, h, ScaleOf<kKind>(weights, block, b, half + h), scale_x, total);
@@ -103,9 +107,9 @@ HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t
       block += 32;  // the scales of the second half
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) sums_x[r] = sum_q[r] - sum_q[rows + r];
-      DotQ8<4, 8, R, H>(quants, values, sums_x, sum);
+      DotQ8<4, 8, R, H>(quants, soon, values, sums_x, sum);
     } else if constexpr (HasBytes(kKind)) {
-      DotQ8<0, 8, R, H>(quants, values, sums_x, sum);
+      DotQ8<0, 8, R, H>(quants, soon, values, sums_x, sum);
     } else {
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
@@ -120,7 +124,7 @@ HWY_NOINLINE void TileRows(const std::byte* weights, const std::byte* x, int64_t
           for (int r = 0; r < R; ++r) sum[r][h] = MulInts(zero, BroadcastInt(-sums_x[r]));
         }
       }
-      DotQ4<R, H>(quants, values, sum);
+      DotQ4<R, H>(quants, soon, values, sum);
     }
 #pragma GCC unroll 2
     for (int h = 0; h < H; ++h) {

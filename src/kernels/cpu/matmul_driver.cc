@@ -219,19 +219,33 @@ void RunPart(const Part& part, const Rows& x, int64_t row_tile, int64_t row_tile
   const int64_t rows = std::min(row_tiles * x.tile_rows, x.m - row);
   alignas(64) float sums[kMaxRows * kTileRows];
   alignas(64) float up_sums[kMaxRows * kTileRows];
-  for (int64_t tile = part.first; tile < part.first + part.count; ++tile) {
-    const int64_t column = tile * kTileRows;
-    for (int64_t r = 0; r < rows; ++r) {  // on their way while the products are summed
-      const float* out = target.out + (row + r) * target.out_stride + column;
-      __builtin_prefetch(out, 1);
-      __builtin_prefetch(out + kTileRows / 2, 1);
+  // Few rows take a run of tiles of one matrix, then those of the other: memory is faster at one run than at two.
+  const int64_t together = std::max<int64_t>(1, kMaxRows / rows);
+  const int64_t end = part.first + part.count;
+  for (int64_t first = part.first; first < end; first += together) {
+    const int64_t last = std::min(end, first + together);
+    for (int64_t tile = first; tile < last; ++tile) {  // on their way while the products are summed
+      for (int64_t r = 0; r < rows; ++r) {
+        const float* out = target.out + (row + r) * target.out_stride + tile * kTileRows;
+        __builtin_prefetch(out, 1);
+        __builtin_prefetch(out + kTileRows / 2, 1);
+      }
     }
-    Multiply(TilesOf(target.weight), tile, target.bias, x, row_tile, rows, leaves, sums);
+    const auto multiply = [&](const PackedMatrix* weight, const float* bias, float* to) {
+      for (int64_t tile = first; tile < last; ++tile, to += rows * kTileRows) {
+        Multiply(TilesOf(weight), tile, bias, x, row_tile, rows, leaves, to);
+      }
+    };
+    multiply(target.weight, target.bias, sums);
     if (target.up) {
-      Multiply(TilesOf(target.up), tile, target.up_bias, x, row_tile, rows, leaves, up_sums);
-      leaves.activate(target.activation, sums, up_sums, rows * kTileRows);
+      multiply(target.up, target.up_bias, up_sums);
+      leaves.activate(target.activation, sums, up_sums, (last - first) * rows * kTileRows);
     }
-    Store(target, sums, row, rows, column, std::min<int64_t>(kTileRows, target.weight->rows() - column));
+    const float* from = sums;
+    for (int64_t tile = first; tile < last; ++tile, from += rows * kTileRows) {
+      const int64_t column = tile * kTileRows;
+      Store(target, from, row, rows, column, std::min<int64_t>(kTileRows, target.weight->rows() - column));
+    }
   }
 }
 

@@ -68,6 +68,7 @@ inline constexpr int64_t kBlocksOfK = 8;
 inline constexpr int64_t kHeaderOfK = 128;
 // Where block `b` of a tile is; of `b` blocks, how long the tile is.
 constexpr int64_t BlockOffset(TileKind kind, int64_t b) {
+  if (kind == TileKind::kFp4) return b * kFp4PairBytes / 2;  // of whole pairs
   return b * BlockBytes(kind) + (IsK(kind) ? b / kBlocksOfK * kHeaderOfK : 0);
 }
 constexpr int64_t FirstOfK(int64_t b) { return b / kBlocksOfK * kBlocksOfK; }
