@@ -8,13 +8,13 @@ struct Ahead {
   int64_t far_of_block;  // lines of what follows these blocks, into L2
   const std::byte* far;
 
-  const std::byte* Soon(const std::byte* from) const { return near ? from + kPrefetchBytes : from; }
+  const std::byte* Soon(const std::byte* from) const { return near ? from + kSoonBytes : from; }
   // At the start of a block of kBytes, where not LineByLine.
   template <int64_t kBytes>
   HWY_INLINE void Fetch(const std::byte* block) {
     if (near) {
 #pragma GCC unroll 20
-      for (int64_t line = 0; line < kBytes; line += kLine) __builtin_prefetch(block + kPrefetchBytes + line);
+      for (int64_t line = 0; line < kBytes; line += kLine) __builtin_prefetch(block + kSoonBytes + line);
     }
     for (int64_t i = 0; i < far_of_block; ++i, far += kLine) __builtin_prefetch(far, 0, 2);
   }

@@ -19,7 +19,6 @@ constexpr int64_t kMaxRows = 256;
 // K is walked in steps whose share of a weight tile stays in a core's L1 while the rows pass by, as leaves of integers
 // do themselves. Sums go on from step to step in fp32, as they would without.
 constexpr int64_t kFloatStep = 192;
-constexpr int64_t kFloatsBeyond = 16;  // FloatLeaves read 7 past the end
 
 struct Part {  // consecutive tiles of one target
   const MatmulTarget* target;
@@ -59,7 +58,7 @@ struct Rows {
   int64_t quantized_bytes() const { return wants_quantized ? bytes_of(kQuantizedBytes) : 0; }
   int64_t one_plane_bytes() const { return wants_one_plane ? bytes_of(kOnePlaneBytes) + tiles() * kOnePlaneHeader : 0; }
   int64_t bf16_bytes() const { return wants_bf16 ? m * Bf16Bytes(k) : 0; }
-  int64_t float_count() const { return wants_floats ? (m * k + 15) / 16 * 16 + kFloatsBeyond : 0; }
+  int64_t float_count() const { return wants_floats ? (m * k + kFloatsTogether + 15) / 16 * 16 : 0; }
   int64_t tiles() const { return (m + tile_rows - 1) / tile_rows; }
   int rows_in(int64_t tile) const { return static_cast<int>(std::min<int64_t>(tile_rows, m - tile * tile_rows)); }
   int64_t quantized_stride() const { return tile_rows * blocks() * kQuantizedBytes; }

@@ -26,8 +26,6 @@ constexpr int kMaxRows = 8;
 #else
 constexpr int kMaxRows = 4;
 #endif
-constexpr int64_t kPrefetchBytes = 7168;  // as in matmul_int8.cc
-constexpr int kScaledTogether = 8;        // floats
 
 // H halves of 16 weight rows of the tile, R rows of x out of `rows`.
 template <typename T, int R, int H>
@@ -41,7 +39,7 @@ HWY_NOINLINE void Rows(const T* weights, int64_t k, const float* x, int rows, fl
 #pragma GCC unroll 2
   for (int64_t i = 0; i < k; ++i, weights += kTileRows, x += rows) {
     {
-      const std::byte* ahead = reinterpret_cast<const std::byte*>(weights) + kPrefetchBytes;
+      const std::byte* ahead = reinterpret_cast<const std::byte*>(weights) + kSoonBytes;
       for (size_t line = 0; line < kTileRows * sizeof(T); line += 64) __builtin_prefetch(ahead + line);
     }
     F32x16 w[H];
@@ -96,7 +94,7 @@ HWY_INLINE void ScaleRows(const float* x, const float* scales, int64_t k, int ro
     for (int64_t i = 0; i < k; ++i) to[i] = x[i] * scales[i];
     return;
   }
-  const hn::CappedTag<float, kScaledTogether> tag;
+  const hn::CappedTag<float, kFloatsTogether> tag;
   const int step = static_cast<int>(hn::Lanes(tag));
   // Vectors reach into the rows of the next k, which come later, or with a lower r.
   for (int r = (rows - 1) / step * step; r >= 0; r -= step) {
@@ -114,7 +112,7 @@ void ScaledTileOf(const std::byte* data, const float* x, int64_t first, int64_t 
   constexpr int64_t kMost = 256;
   const float* scales = reinterpret_cast<const float*>(data);
   const T* weights = reinterpret_cast<const T*>(data + k * sizeof(float));
-  alignas(64) float scaled[kMost * kRowTileOfAmx + kScaledTogether];
+  alignas(64) float scaled[kMost * kRowTileOfAmx + kFloatsTogether];
   for (int64_t from = first; from < last; from += kMost) {
     const int64_t count = std::min(kMost, last - from);
     ScaleRows(x + from * rows, scales + from, count, rows, scaled);

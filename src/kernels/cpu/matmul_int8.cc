@@ -23,9 +23,6 @@ namespace gannet::HWY_NAMESPACE {
 namespace {
 
 constexpr int64_t kLine = 64;
-// For L1. Beyond what a few rows multiply while memory answers; not whole pages, whose lines have the sets of those
-// being read.
-constexpr int64_t kPrefetchBytes = 7168;
 constexpr int64_t kFarBytes = 16384;         // for L2, where a single row tile goes over the weights
 constexpr int64_t kStretchBytes = 18 << 10;  // at most, of a weight tile in L1
 constexpr float kMost = static_cast<float>(kMostQuantized);

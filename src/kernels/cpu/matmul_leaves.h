@@ -66,6 +66,10 @@ constexpr int64_t HalfQuantBytes(TileKind kind) { return HasBytes(kind) ? 512 : 
 constexpr int64_t BlockBytes(TileKind kind) { return ScaleBytes(kind) + 2 * HalfQuantBytes(kind); }
 inline constexpr int64_t kBlocksOfK = 8;
 inline constexpr int64_t kHeaderOfK = 128;
+// How far ahead the leaves ask for weights: beyond what a few rows multiply while memory answers, and not whole pages,
+// whose lines have the sets of L1 of those being read.
+inline constexpr int64_t kSoonBytes = 7168;
+inline constexpr int kFloatsTogether = 8;
 // Where block `b` of a tile is; of `b` blocks, how long the tile is.
 constexpr int64_t BlockOffset(TileKind kind, int64_t b) {
   if (kind == TileKind::kFp4) return b * kFp4PairBytes / 2;  // of whole pairs
@@ -129,8 +133,8 @@ struct Int8Leaves {
 };
 
 struct FloatLeaves {
-  // sums[rows][kTileRows] += products of x [K][rows] with a tile of a float kind over k in [first, last) of `k`. May
-  // read 7 floats past the end of x.
+  // sums[rows][kTileRows] += products of x [K][rows] with a tile of a float kind over k in [first, last) of `k`. Reads
+  // kFloatsTogether floats of x at a time, perhaps past its end.
   void (*tile)(TileKind kind, const std::byte* weights, const float* x, int64_t first, int64_t last, int64_t k,
                int rows, float* sums);
 };
