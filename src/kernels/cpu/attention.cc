@@ -44,19 +44,21 @@ class Int8Steps {
     return (queries * Int8QueryBytes(layout) + Int8TileBytes(layout)) / static_cast<int64_t>(sizeof(float));
   }
 
-  Int8Steps(const KvLayout& layout, const Int8AttentionLeaves& leaves, float* memory)
+  Int8Steps(const KvLayout& layout, const Int8AttentionLeaves& leaves, int64_t lines, float* memory)
       : layout_(layout),
         leaves_(leaves),
+        lines_(lines),
         tiles_(reinterpret_cast<std::byte*>(memory)),
         queries_(tiles_ + Int8TileBytes(layout)) {}
   void SetQuery(int64_t line, const float* q, float scale) { leaves_.set_query(layout_, q, scale, queries_, line); }
   void Open(const Blocks& blocks, int64_t head) {
     blocks_ = OfHead(blocks, head);
-    leaves_.make_tiles(layout_, blocks_, tiles_);
+    made_ = false;
   }
   static bool Together(KeySpan first, KeySpan next) { return next.begin == first.begin && next.end == first.end; }
   void Step(int64_t line, int64_t lines, const KeySpan* seen, float* states) {
-    leaves_.step(layout_, queries_, line, lines, tiles_, blocks_, *seen, std::exchange(next_, {}), states);
+    if (lines < lines_ && !std::exchange(made_, true)) leaves_.make_tiles(layout_, blocks_, tiles_);
+    leaves_.step(layout_, queries_, line, lines, tiles_, made_, blocks_, *seen, std::exchange(next_, {}), states);
   }
   void Expect(const Blocks& blocks, int64_t head) { next_ = OfHead(blocks, head); }
 
@@ -68,6 +70,8 @@ class Int8Steps {
 
   const KvLayout& layout_;
   const Int8AttentionLeaves& leaves_;
+  int64_t lines_;  // of the task
+  bool made_ = false;
   std::byte* tiles_;
   std::byte* queries_;
   Blocks blocks_ = {};
@@ -280,7 +284,8 @@ void Run(const AttentionArgs& args, const AttentionTask& task) {
     case KvType::kFp8:
       return RunFloats<KvE4M3>(args, task);
     case KvType::kInt8:
-      return RunOf<Int8Steps>(args, task, [&](float* memory) { return Int8Steps(args.pages.layout, *kInt8, memory); });
+      return RunOf<Int8Steps>(args, task,
+                              [&](float* memory) { return Int8Steps(args.pages.layout, *kInt8, task.lines, memory); });
   }
 }
 

@@ -5,13 +5,16 @@
 #if GANNET_INT8_VNNI
 using Factor = int8_t;  // of a query; the bits of a probability are those of a uint8
 using ProbabilityFactor = uint8_t;
-constexpr int kKeyOffset = kQ8Offset;               // makes keys unsigned where they must be
-constexpr int kGroupsAtOnce = kParts == 1 ? 4 : 1;  // whose sums, of four lines, half the registers hold
+constexpr int kKeyOffset = kQ8Offset;  // makes keys unsigned where they must be
+// Groups and lines whose sums registers hold at once.
+constexpr int kGroupsAtOnce = kParts == 1 ? 2 : 1;
+constexpr int kLinesOfSums = kParts == 1 ? 10 : 4;
 #else
 using Factor = int16_t;
 using ProbabilityFactor = int16_t;
 constexpr int kKeyOffset = 0;
 constexpr int kGroupsAtOnce = 1;
+constexpr int kLinesOfSums = 4;
 #endif
 constexpr int64_t kLinesAtOnce = 32;
 
@@ -27,19 +30,19 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
 #if GANNET_INT8_VNNI
   constexpr int kVectors = kParts * G;
   Bytes sum[R][kVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 10
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[r][v] = SetWords(0);
   }
   for (int64_t q = first; q < last; ++q, ahead += 64) {
-    if constexpr (G > 1) __builtin_prefetch(ahead, 0, 2);
+    __builtin_prefetch(ahead, 0, 2);
     Bytes four[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       four[v] = LoadBytes(tile + 64 * (v / kParts * quads + q) + 64 / kParts * (v % kParts));
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 10
     for (int r = 0; r < R; ++r) {
       const Bytes factors = SetWords(FourBytes(x + r * x_stride + 4 * q));
 #pragma GCC unroll 4
@@ -49,7 +52,7 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
       }
     }
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 10
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
@@ -96,28 +99,32 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
 
 // The same of `groups` groups and R lines; a line of sums is kLineSums long.
 template <bool kKeys, int R>
-HWY_INLINE void SumsOf(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last,
-                       const Factor* x, int64_t x_stride, const std::byte* ahead, int32_t* sums) {
+void SumsOf(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last, const Factor* x,
+            int64_t x_stride, const std::byte* ahead, int32_t* sums) {
   int64_t g = 0;
-  for (; kGroupsAtOnce == 4 && g + 4 <= groups; g += 4, ahead += 64 * quads) {
+  for (; g + kGroupsAtOnce <= groups; g += kGroupsAtOnce, ahead += 64 * (last - first)) {
     SumGroups<kKeys, R, kGroupsAtOnce>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, sums + 16 * g);
   }
-  for (; g < groups; ++g) {
+  for (; g < groups; ++g, ahead += 64 * (last - first)) {
     SumGroups<kKeys, R, 1>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, sums + 16 * g);
   }
 }
 
-// Of any number of lines; each four fetch a line of `ahead` for each quad of four groups.
+// Of any number of lines, as many together as registers allow, or nearly.
 template <bool kKeys>
 HWY_NOINLINE void Sums(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last,
                        const Factor* x, int64_t x_stride, int64_t lines, Ahead& ahead, int32_t* sums) {
-  for (; lines > 0; lines -= 4, x += 4 * x_stride, sums += 4 * kLineSums<kKeys>) {
-    const std::byte* const fetched = ahead.Take((groups + 3) / 4 * quads, tile);
-    const auto of_lines = lines >= 4   ? SumsOf<kKeys, 4>
-                          : lines == 3 ? SumsOf<kKeys, 3>
-                          : lines == 2 ? SumsOf<kKeys, 2>
-                                       : SumsOf<kKeys, 1>;
-    of_lines(tile, groups, quads, first, last, x, x_stride, fetched, sums);
+  constexpr auto kOfLines = []<size_t... R>(std::index_sequence<R...>) {
+    return std::array{SumsOf<kKeys, static_cast<int>(R) + 1>...};
+  }
+  (std::make_index_sequence<kLinesOfSums>());
+  for (int64_t rounds = (lines + kLinesOfSums - 1) / kLinesOfSums; rounds > 0; --rounds) {
+    const int64_t count = (lines + rounds - 1) / rounds;
+    const std::byte* const fetched = ahead.Take((groups + kGroupsAtOnce - 1) / kGroupsAtOnce * (last - first), tile);
+    kOfLines[static_cast<size_t>(count - 1)](tile, groups, quads, first, last, x, x_stride, fetched, sums);
+    lines -= count;
+    x += count * x_stride;
+    sums += count * kLineSums<kKeys>;
   }
 }
 
@@ -175,30 +182,44 @@ void SetQuery(const KvLayout& layout, const float* q, float scale, std::byte* qu
   }
 }
 
+void MakeKeyTiles(const KvLayout& layout, const std::byte* block, std::byte* tile) {
+  for (const KeyPart& part : KeyParts(layout)) {
+    MakeKeyTile(reinterpret_cast<const int8_t*>(block) + part.place, PaddedKeyDim(layout), RoundUp16(part.dims),
+                kKeyOffset, tile + kBlockTokens * part.place);
+  }
+}
+
+// Of at most kDimsAtOnce from dim d.
+void MakeValueTiles(const KvLayout& layout, const Int8Blocks& blocks, int64_t d, std::byte* tile) {
+  const int64_t dims = std::min(kDimsAtOnce, PaddedValueDim(layout) - d);
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    if (!blocks[b]) continue;
+    MakeValueTile(reinterpret_cast<const int8_t*>(blocks[b] + ValueOffset(layout, 0)) + d, ValueStride(layout), dims,
+                  tile + 16 * kBlockTokens * static_cast<int64_t>(b));
+  }
+}
+
 void MakeTiles(const KvLayout& layout, const Int8Blocks& blocks, std::byte* tiles) {
   if (UsesTiles(layout)) return;  // StepLines turns the values on its way
   for (size_t b = 0; b < blocks.size(); ++b) {
-    const std::byte* const block = blocks[b];
-    const int64_t token = kBlockTokens * static_cast<int64_t>(b);
-    if (!block) continue;
-    for (const KeyPart& part : KeyParts(layout)) {
-      const int64_t dims = RoundUp16(part.dims);
-      MakeKeyTile(reinterpret_cast<const int8_t*>(block) + part.place, PaddedKeyDim(layout), dims, kKeyOffset,
-                  tiles + kInt8StepTokens * part.place + token * dims);
+    if (blocks[b]) {
+      MakeKeyTiles(layout, blocks[b], tiles + static_cast<int64_t>(b) * kBlockTokens * PaddedKeyDim(layout));
     }
-    MakeValueTile(reinterpret_cast<const int8_t*>(block + ValueOffset(layout, 0)), ValueStride(layout),
-                  PaddedValueDim(layout), tiles + kInt8StepTokens * PaddedKeyDim(layout) + 16 * token);
+  }
+  std::byte* const values = tiles + kInt8StepTokens * PaddedKeyDim(layout);
+  for (int64_t d = 0; d < PaddedValueDim(layout); d += kDimsAtOnce) {
+    MakeValueTiles(layout, blocks, d, values + d * kInt8StepTokens);
   }
 }
 
 // Which of the lines that step over blocks together.
 enum class LinesOfStep { kAll, kFirst, kMore };
 
-// Of at most kLinesAtOnce lines. Where keys are in place, values are turned on the way: a round of them at the start of
-// `tiles` for all lines, side by side for those to come. `scales` are [2][kInt8StepTokens].
+// Of at most kLinesAtOnce lines. kAll turns a block's keys and a round of values where they stay in the nearest cache,
+// at the start of `tiles`; kFirst side by side for kMore, which finds them there. `scales` are [2][kInt8StepTokens].
 void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
-               [[maybe_unused]] const Int8Blocks& blocks, const float* scales, KeySpan seen, Ahead& ahead,
-               [[maybe_unused]] LinesOfStep which, float* states) {
+               const Int8Blocks& blocks, const float* scales, KeySpan seen, Ahead& ahead, LinesOfStep which,
+               float* states) {
   alignas(64) int32_t sums[2][kLinesAtOnce * kInt8StepTokens];
   const int64_t x_stride = Int8QueryBytes(layout) / static_cast<int64_t>(sizeof(Factor));
   const int64_t first = seen.begin / 16 * 16;
@@ -212,20 +233,23 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
   const int64_t with_lines = tiled ? ahead.Share(2, 2 * lines) : 0;
   const int64_t value_rounds = (dims + kDimsAtOnce - 1) / kDimsAtOnce;
   const int64_t with_values = tiled ? ahead.Share(4, lines * value_rounds) : 0;
-  for (size_t p = 0; p < part_count; ++p) {
-    const KeyPart& part = parts[p];
-    const int64_t quads = RoundUp16(part.dims) / 4;
-    const std::byte* tile = tiles + kInt8StepTokens * part.place + 64 * (first / 16) * quads;
 #ifdef GANNET_INT8_AMX
-    if (tiled) {
-      SumsOfKeys(layout, part, blocks, queries, line, lines, first, last, ahead,
-                 ahead.Share(1, kInt8StepTokens / 32 * PaddedKeyDim(layout) / 64), sums[p]);
-      continue;
-    }
+  for (size_t p = 0; tiled && p < part_count; ++p) {
+    SumsOfKeys(layout, parts[p], blocks, queries, line, lines, first, last, ahead,
+               ahead.Share(1, kInt8StepTokens / 32 * PaddedKeyDim(layout) / 64), sums[p]);
+  }
 #endif
-    Sums<true>(tile, (last - first) / 16, quads, 0, quads,
-               reinterpret_cast<const Factor*>(queries) + line * x_stride + part.place, x_stride, lines, ahead,
-               sums[p] + first);
+  for (int64_t from = first, to; !tiled && from < last; from = to) {
+    const int64_t block = from / kBlockTokens;
+    to = std::min(last, (block + 1) * kBlockTokens);
+    std::byte* const keys = tiles + (which == LinesOfStep::kAll ? 0 : block * kBlockTokens * PaddedKeyDim(layout));
+    if (which != LinesOfStep::kMore) MakeKeyTiles(layout, blocks[static_cast<size_t>(block)], keys);
+    for (size_t p = 0; p < part_count; ++p) {
+      const int64_t quads = RoundUp16(parts[p].dims) / 4;
+      Sums<true>(keys + kBlockTokens * parts[p].place + 4 * (from % kBlockTokens) * quads, (to - from) / 16, quads, 0,
+                 quads, reinterpret_cast<const Factor*>(queries) + line * x_stride + parts[p].place, x_stride, lines,
+                 ahead, sums[p] + from);
+    }
   }
 
   alignas(64) Factor factors[kLinesAtOnce * kInt8StepTokens];
@@ -246,18 +270,21 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
   soften({of_lines, static_cast<size_t>(lines)}, part_count, seen, scales + ValueScale(layout) * kInt8StepTokens, ahead,
          with_lines, reinterpret_cast<ProbabilityFactor*>(factors));
 
-  const std::byte* values = tiles + kInt8StepTokens * PaddedKeyDim(layout);
+  std::byte* const values = tiles + (tiled ? 0 : kInt8StepTokens * PaddedKeyDim(layout));
   for (int64_t d = 0; d < dims; d += kDimsAtOnce) {
-    const int64_t groups = std::min<int64_t>(4, (dims - d) / 16);
+    const int64_t groups = std::min(kDimsAtOnce, dims - d) / 16;
+    std::byte* const turned = which == LinesOfStep::kAll ? tiles : values + d * kInt8StepTokens;
 #ifdef GANNET_INT8_AMX
     if (tiled) {
-      std::byte* const turned = tiles + (which == LinesOfStep::kAll ? 0 : d * kInt8StepTokens);
       if (which != LinesOfStep::kMore) TurnValues(blocks, d, PaddedKeyDim(layout), first, last, turned);
       SumsOfValues(turned, factors, lines > 16, first, last, sums[0]);
     } else
 #endif
-      Sums<false>(values + d * kInt8StepTokens, groups, kInt8StepTokens / 4, first / 4, last / 4, factors,
-                  kInt8StepTokens, lines, ahead, sums[0]);
+    {
+      if (which != LinesOfStep::kMore) MakeValueTiles(layout, blocks, d, turned);
+      Sums<false>(turned, groups, kInt8StepTokens / 4, first / 4, last / 4, factors, kInt8StepTokens, lines, ahead,
+                  sums[0]);
+    }
     for (int64_t r = 0; r < lines; ++r) {
       ahead.Fetch(with_values);
       float* state = of_lines[r].state + kCarryHeader + d;
@@ -271,7 +298,7 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
   }
 }
 
-void Step(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
+void Step(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles, bool made,
           const Int8Blocks& blocks, KeySpan seen, const Int8Blocks& next, float* states) {
   alignas(64) float scales[2 * kInt8StepTokens];
   for (size_t b = 0; b < blocks.size(); ++b) {
@@ -286,7 +313,9 @@ void Step(const KvLayout& layout, const std::byte* queries, int64_t line, int64_
   std::optional<const Tiles> registers;
   if (UsesTiles(layout)) registers.emplace(ShapesOfStep());
 #endif
-  LinesOfStep which = lines <= kLinesAtOnce ? LinesOfStep::kAll : LinesOfStep::kFirst;
+  LinesOfStep which = made && !UsesTiles(layout) ? LinesOfStep::kMore
+                      : lines <= kLinesAtOnce    ? LinesOfStep::kAll
+                                                 : LinesOfStep::kFirst;
   for (int64_t count; lines > 0; lines -= count, line += count, states += count * AttentionCarry(layout)) {
     count = std::min(lines, kLinesAtOnce);
     StepLines(layout, queries, line, count, tiles, blocks, scales, seen, ahead, which, states);

@@ -38,63 +38,108 @@ HWY_INLINE I32x16 LoadSums(const int32_t* from, int32_t more) {
   return out;
 }
 
-const hn::Full128<uint8_t> kBytes;
-const hn::Full128<uint16_t> kShorts;
-const hn::Full128<uint32_t> kWords;
-const hn::Full128<uint64_t> kLongs;
+// Vectors of kBlocks blocks of 16 bytes, each of which is turned by itself.
+template <int kBlocks>
+using BytesOf = hn::CappedTag<uint8_t, 16 * kBlocks>;
+constexpr int kMostBlocks = static_cast<int>(HWY_LANES(uint8_t)) / 16;
 
-// Four tokens by sixteen dims; quads of dims go 64 bytes apart.
-HWY_INLINE void TurnQuads(const int8_t* rows, int64_t stride, hn::Vec<decltype(kWords)> flip, std::byte* tile) {
-  hn::Vec<decltype(kWords)> row[4];
-#pragma GCC unroll 4
-  for (int t = 0; t < 4; ++t) {
-    row[t] = hn::Xor(hn::LoadU(kWords, reinterpret_cast<const uint32_t*>(rows + t * stride)), flip);
+// Sixteen bytes of each of kBlocks rows, `stride` apart.
+template <int kBlocks>
+HWY_INLINE auto LoadBlocks(const uint8_t* rows, [[maybe_unused]] int64_t stride) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  const auto row = [&](int64_t r)
+                       HWY_ATTR { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + r * stride)); };
+  if constexpr (kBlocks == 2) {
+    return hn::Vec<BytesOf<2>>{_mm256_inserti128_si256(_mm256_castsi128_si256(row(0)), row(1), 1)};
   }
-  const auto low01 = hn::BitCast(kLongs, hn::InterleaveLower(kWords, row[0], row[1]));
-  const auto low23 = hn::BitCast(kLongs, hn::InterleaveLower(kWords, row[2], row[3]));
-  const auto high01 = hn::BitCast(kLongs, hn::InterleaveUpper(kWords, row[0], row[1]));
-  const auto high23 = hn::BitCast(kLongs, hn::InterleaveUpper(kWords, row[2], row[3]));
-  uint64_t* to = reinterpret_cast<uint64_t*>(tile);
-  hn::StoreU(hn::InterleaveLower(kLongs, low01, low23), kLongs, to);
-  hn::StoreU(hn::InterleaveUpper(kLongs, low01, low23), kLongs, to + 8);
-  hn::StoreU(hn::InterleaveLower(kLongs, high01, high23), kLongs, to + 16);
-  hn::StoreU(hn::InterleaveUpper(kLongs, high01, high23), kLongs, to + 24);
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (kBlocks == 4) {
+    __m512i all = _mm512_castsi128_si512(row(0));
+    all = _mm512_inserti32x4(all, row(1), 1);
+    all = _mm512_inserti32x4(all, row(2), 2);
+    return hn::Vec<BytesOf<4>>{_mm512_inserti32x4(all, row(3), 3)};
+  }
+#endif
+#endif
+  if constexpr (kBlocks == 1) return hn::LoadU(BytesOf<1>(), rows);
 }
 
 // `offset` 128 flips the sign bits: value + 128. These loads are the first of the block's rows, which lie one behind
 // the other; so many streams of 16 bytes are more than the machine foresees.
-HWY_NOINLINE void MakeKeyTile(const int8_t* rows, int64_t stride, int64_t dims, int offset, std::byte* tile) {
-  const auto flip = hn::BitCast(kWords, hn::Set(kBytes, static_cast<uint8_t>(offset)));
+HWY_NOINLINE void MakeKeyTile(const int8_t* keys, int64_t stride, int64_t dims, int offset, std::byte* tile) {
+  constexpr int kBlocks = kMostBlocks;
+  const BytesOf<kBlocks> bytes;
+  const hn::Repartition<uint32_t, BytesOf<kBlocks>> words;
+  const hn::Repartition<uint64_t, BytesOf<kBlocks>> longs;
+  const auto flip = hn::BitCast(words, hn::Set(bytes, static_cast<uint8_t>(offset)));
+  const uint8_t* const rows = reinterpret_cast<const uint8_t*>(keys);
   for (int64_t group = 0; group < kBlockTokens; group += 16) {
     for (int64_t d = 0; d < dims; d += 16, tile += 16 * 16) {
       if (d % 64 == 0) {
         for (int64_t t = 16; t < 32; ++t) __builtin_prefetch(rows + (group + t) * stride + d);
       }
 #pragma GCC unroll 4
-      for (int64_t t = 0; t < 16; t += 4) TurnQuads(rows + (group + t) * stride + d, stride, flip, tile + 4 * t);
+      for (int64_t set = 0; set < 16; set += 4 * kBlocks) {
+        hn::Vec<decltype(words)> row[4];
+#pragma GCC unroll 4
+        for (int64_t t = 0; t < 4; ++t) {
+          const auto loaded = LoadBlocks<kBlocks>(rows + (group + set + t) * stride + d, 4 * stride);
+          row[t] = hn::Xor(hn::BitCast(words, loaded), flip);
+        }
+        const auto low01 = hn::BitCast(longs, hn::InterleaveLower(words, row[0], row[1]));
+        const auto low23 = hn::BitCast(longs, hn::InterleaveLower(words, row[2], row[3]));
+        const auto high01 = hn::BitCast(longs, hn::InterleaveUpper(words, row[0], row[1]));
+        const auto high23 = hn::BitCast(longs, hn::InterleaveUpper(words, row[2], row[3]));
+        uint64_t* to = reinterpret_cast<uint64_t*>(tile + 4 * set);
+        hn::StoreU(hn::InterleaveLower(longs, low01, low23), longs, to);
+        hn::StoreU(hn::InterleaveUpper(longs, low01, low23), longs, to + 8);
+        hn::StoreU(hn::InterleaveLower(longs, high01, high23), longs, to + 16);
+        hn::StoreU(hn::InterleaveUpper(longs, high01, high23), longs, to + 24);
+      }
     }
   }
 }
 
-// Of kInt8StepBlocks blocks: groups of dims go that far apart.
-HWY_NOINLINE void MakeValueTile(const int8_t* rows, int64_t stride, int64_t dims, std::byte* tile) {
-  for (int64_t t = 0; t < kBlockTokens; t += 4) {
-    const uint8_t* from = reinterpret_cast<const uint8_t*>(rows + t * stride);
-    for (int64_t d = 0; d < dims; d += 16) {
-      const auto a = hn::LoadU(kBytes, from + d);
-      const auto b = hn::LoadU(kBytes, from + stride + d);
-      const auto c = hn::LoadU(kBytes, from + 2 * stride + d);
-      const auto e = hn::LoadU(kBytes, from + 3 * stride + d);
-      const auto ab_low = hn::BitCast(kShorts, hn::InterleaveLower(kBytes, a, b));
-      const auto ab_high = hn::BitCast(kShorts, hn::InterleaveUpper(kBytes, a, b));
-      const auto ce_low = hn::BitCast(kShorts, hn::InterleaveLower(kBytes, c, e));
-      const auto ce_high = hn::BitCast(kShorts, hn::InterleaveUpper(kBytes, c, e));
-      uint16_t* to = reinterpret_cast<uint16_t*>(tile + kInt8StepTokens * d + 16 * t);
-      hn::StoreU(hn::InterleaveLower(kShorts, ab_low, ce_low), kShorts, to);
-      hn::StoreU(hn::InterleaveUpper(kShorts, ab_low, ce_low), kShorts, to + 8);
-      hn::StoreU(hn::InterleaveLower(kShorts, ab_high, ce_high), kShorts, to + 16);
-      hn::StoreU(hn::InterleaveUpper(kShorts, ab_high, ce_high), kShorts, to + 24);
+// Four tokens by 16 kBlocks dims; groups of dims go kInt8StepBlocks blocks apart.
+template <int kBlocks>
+HWY_INLINE void TurnTokens(const uint8_t* rows, int64_t stride, std::byte* tile) {
+  const BytesOf<kBlocks> bytes;
+  const hn::Repartition<uint16_t, BytesOf<kBlocks>> shorts;
+  const hn::Repartition<uint32_t, BytesOf<kBlocks>> words;
+  // Word e of block b turns into block b of store e, which holds dims [4 kBlocks e, 4 kBlocks (e + 1)).
+  alignas(64) int32_t word_of[4 * kBlocks];
+  for (int i = 0; i < 4 * kBlocks; ++i) word_of[i] = kBlocks * (i % 4) + i / 4;
+  hn::Vec<BytesOf<kBlocks>> row[4];
+#pragma GCC unroll 4
+  for (int64_t t = 0; t < 4; ++t) {
+    row[t] = hn::LoadU(bytes, rows + t * stride);
+    if constexpr (kBlocks > 1) {
+      row[t] =
+          hn::BitCast(bytes, hn::TableLookupLanes(hn::BitCast(words, row[t]), hn::SetTableIndices(words, word_of)));
     }
+  }
+  const auto low01 = hn::BitCast(shorts, hn::InterleaveLower(bytes, row[0], row[1]));
+  const auto low23 = hn::BitCast(shorts, hn::InterleaveLower(bytes, row[2], row[3]));
+  const auto high01 = hn::BitCast(shorts, hn::InterleaveUpper(bytes, row[0], row[1]));
+  const auto high23 = hn::BitCast(shorts, hn::InterleaveUpper(bytes, row[2], row[3]));
+  const auto store = [&](int e, auto four) HWY_ATTR {
+    const int64_t dim = 4 * kBlocks * e;
+    hn::StoreU(four, shorts, reinterpret_cast<uint16_t*>(tile + kInt8StepTokens * (dim / 16 * 16) + 4 * (dim % 16)));
+  };
+  store(0, hn::InterleaveLower(shorts, low01, low23));
+  store(1, hn::InterleaveUpper(shorts, low01, low23));
+  store(2, hn::InterleaveLower(shorts, high01, high23));
+  store(3, hn::InterleaveUpper(shorts, high01, high23));
+}
+
+HWY_NOINLINE void MakeValueTile(const int8_t* values, int64_t stride, int64_t dims, std::byte* tile) {
+  for (int64_t t = 0; t < kBlockTokens; t += 4) {
+    const uint8_t* const rows = reinterpret_cast<const uint8_t*>(values + t * stride);
+    int64_t d = 0;
+    for (; d + 16 * kMostBlocks <= dims; d += 16 * kMostBlocks) {
+      TurnTokens<kMostBlocks>(rows + d, stride, tile + kInt8StepTokens * d + 16 * t);
+    }
+    for (; d < dims; d += 16) TurnTokens<1>(rows + d, stride, tile + kInt8StepTokens * d + 16 * t);
   }
 }
 

@@ -33,7 +33,7 @@ constexpr int64_t kQueriesTogether = 16;
 inline bool KeysInPlace(const KvLayout& layout) {
   return layout.latent && PaddedValueDim(layout) % 64 == 0 && PaddedKeyDim(layout) % 64 == 0;
 }
-// A step's keys, part by part [kInt8StepTokens / 16][dims / 4][16 tokens][4 dims], and its values
+// A step's keys, block by block and part by part [kBlockTokens / 16][dims / 4][16 tokens][4 dims], and its values
 // [dims / 16][kInt8StepTokens / 4][16 dims][4 tokens].
 inline int64_t Int8TileBytes(const KvLayout& layout) {
   return kInt8StepTokens * (PaddedKeyDim(layout) + PaddedValueDim(layout));
@@ -42,12 +42,12 @@ inline int64_t Int8TileBytes(const KvLayout& layout) {
 struct Int8AttentionLeaves {
   // Query `line` of `queries`, whose memory holds a multiple of kQueriesTogether; of scale * q.
   void (*set_query)(const KvLayout& layout, const float* q, float scale, std::byte* queries, int64_t line);
-  // Int8TileBytes of `tiles`. Where AMX finds KeysInPlace it makes none, and `step` those of the values.
+  // Int8TileBytes of `tiles`, for more than one step over them. Where AMX finds KeysInPlace it makes none.
   void (*make_tiles)(const KvLayout& layout, const Int8Blocks& blocks, std::byte* tiles);
-  // Tokens `seen` of the blocks for `lines` queries from `line`, and their states. `next` will be read soon, and may be
-  // fetched meanwhile.
+  // Tokens `seen` of the blocks for `lines` queries from `line`, and their states. Unless `made`, it makes tiles of what
+  // it reads. `next` will be read soon, and may be fetched meanwhile.
   void (*step)(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
-               const Int8Blocks& blocks, KeySpan seen, const Int8Blocks& next, float* states);
+               bool made, const Int8Blocks& blocks, KeySpan seen, const Int8Blocks& next, float* states);
 };
 
 }  // namespace gannet
