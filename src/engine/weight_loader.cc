@@ -98,13 +98,15 @@ MixerWeights WeightLoader::Mixer(int layer, const LatentAttention& spec) {
   }
   weights.kv_down = Matrix(layer, Slot::kKvDown, Slot::kKvDownBias);
   weights.latent_norm = Norm(layer, Slot::kLatentNorm, spec.latent_norm);
-  for (int h = 0; h < static_cast<int>(spec.heads); ++h) {
-    per_token_ = 0;  // only prompt rows read it
-    weights.key_up.push_back(Matrix(layer, Slot::kKeyUp, h));
-    per_token_ = 1;
-    weights.key_up_t.push_back(Matrix(layer, Slot::kKeyUpT, h));
-    weights.value_up.push_back(Matrix(layer, Slot::kValueUp, h));
-  }
+  // What is read head by head lies so in memory: the heads of one slot, then those of the next.
+  const auto of_heads = [&](Slot slot, std::vector<Linear>& to) {
+    for (int h = 0; h < static_cast<int>(spec.heads); ++h) to.push_back(Matrix(layer, slot, h));
+  };
+  per_token_ = 0;  // only prompt rows read it
+  of_heads(Slot::kKeyUp, weights.key_up);
+  per_token_ = 1;
+  of_heads(Slot::kKeyUpT, weights.key_up_t);
+  of_heads(Slot::kValueUp, weights.value_up);
   weights.o = Matrix(layer, Slot::kO, Slot::kOBias);
   if (spec.gate) weights.gate = Matrix(layer, Slot::kGate, Slot::kGateBias);
   if (spec.sparse && spec.sparse->indexer) {
