@@ -13,6 +13,7 @@
 #include "base/philox.h"
 #include "cli/bench_kernels.h"
 #include "cli/common.h"
+#include "cli/stream_rate.h"
 #include "kernels/roof.h"
 
 namespace gannet {
@@ -51,7 +52,7 @@ class Stopwatch : public TokenSink {
 
 struct Speed {
   double prefill = 0;  // prompt tokens a second, all streams
-  double decode = 0;   // generated tokens a second, all streams
+  double decode = 0;   // generated tokens a second, all streams together (TokensPerSecond)
 };
 
 double Seconds(Clock::time_point begin, Clock::time_point end) {
@@ -147,17 +148,12 @@ Speed Measure(Engine& engine, int64_t vocab, int streams, const BenchFlags& flag
   }
   speed.prefill = streams * flags.prompt / Seconds(begin, end);
   const auto watches = RunStreams(engine, vocab, streams, flags.context, flags.generate, seed + 1);
-  begin = Clock::time_point::min();
-  end = Clock::time_point::max();
-  for (const auto& watch : watches) {  // while all streams generate
-    begin = std::max(begin, watch->arrivals().front());
-    end = std::min(end, watch->arrivals().back());
-  }
-  int64_t tokens = 0;
+  std::vector<std::vector<double>> arrivals;
   for (const auto& watch : watches) {
-    tokens += std::ranges::count_if(watch->arrivals(), [&](auto at) { return at > begin && at <= end; });
+    std::vector<double>& seconds = arrivals.emplace_back();
+    for (const Clock::time_point at : watch->arrivals()) seconds.push_back(Seconds(begin, at));
   }
-  speed.decode = static_cast<double>(tokens) / Seconds(begin, end);
+  speed.decode = TokensPerSecond(arrivals);
   return speed;
 }
 

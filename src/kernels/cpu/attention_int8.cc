@@ -64,8 +64,7 @@ HWY_INLINE auto LoadBlocks(const uint8_t* rows, [[maybe_unused]] int64_t stride)
   if constexpr (kBlocks == 1) return hn::LoadU(BytesOf<1>(), rows);
 }
 
-// `offset` 128 flips the sign bits: value + 128. These loads are the first of the block's rows, which lie one behind
-// the other; so many streams of 16 bytes are more than the machine foresees.
+// `offset` 128 flips the sign bits: value + 128.
 HWY_NOINLINE void MakeKeyTile(const int8_t* keys, int64_t stride, int64_t dims, int offset, std::byte* tile) {
   constexpr int kBlocks = kMostBlocks;
   const BytesOf<kBlocks> bytes;
@@ -75,9 +74,6 @@ HWY_NOINLINE void MakeKeyTile(const int8_t* keys, int64_t stride, int64_t dims, 
   const uint8_t* const rows = reinterpret_cast<const uint8_t*>(keys);
   for (int64_t group = 0; group < kBlockTokens; group += 16) {
     for (int64_t d = 0; d < dims; d += 16, tile += 16 * 16) {
-      if (d % 64 == 0) {
-        for (int64_t t = 16; t < 32; ++t) __builtin_prefetch(rows + (group + t) * stride + d);
-      }
 #pragma GCC unroll 4
       for (int64_t set = 0; set < 16; set += 4 * kBlocks) {
         hn::Vec<decltype(words)> row[4];
