@@ -64,13 +64,30 @@ HWY_INLINE auto LoadBlocks(const uint8_t* rows, [[maybe_unused]] int64_t stride)
   if constexpr (kBlocks == 1) return hn::LoadU(BytesOf<1>(), rows);
 }
 
+// In each block, elements 4 e to 4 e + 3 of four rows, turned, for `store` of e = 0 to 3.
+template <class Tag, class Store>
+HWY_INLINE void TurnFour(Tag tag, const hn::Vec<Tag> (&row)[4], const Store& store) {
+  const hn::RepartitionToWide<Tag> pairs;
+  const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(tag, row[0], row[1]));
+  const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(tag, row[2], row[3]));
+  const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(tag, row[0], row[1]));
+  const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(tag, row[2], row[3]));
+  store(0, hn::InterleaveLower(pairs, low01, low23));
+  store(1, hn::InterleaveUpper(pairs, low01, low23));
+  store(2, hn::InterleaveLower(pairs, high01, high23));
+  store(3, hn::InterleaveUpper(pairs, high01, high23));
+}
+template <class Vector>
+HWY_INLINE void StoreBytes(Vector v, std::byte* to) {
+  const hn::Repartition<uint8_t, hn::DFromV<Vector>> bytes;
+  hn::StoreU(hn::BitCast(bytes, v), bytes, reinterpret_cast<uint8_t*>(to));
+}
+
 // `offset` 128 flips the sign bits: value + 128.
 HWY_NOINLINE void MakeKeyTile(const int8_t* keys, int64_t stride, int64_t dims, int offset, std::byte* tile) {
   constexpr int kBlocks = kMostBlocks;
-  const BytesOf<kBlocks> bytes;
   const hn::Repartition<uint32_t, BytesOf<kBlocks>> words;
-  const hn::Repartition<uint64_t, BytesOf<kBlocks>> longs;
-  const auto flip = hn::BitCast(words, hn::Set(bytes, static_cast<uint8_t>(offset)));
+  const auto flip = hn::Set(BytesOf<kBlocks>(), static_cast<uint8_t>(offset));
   const uint8_t* const rows = reinterpret_cast<const uint8_t*>(keys);
   for (int64_t group = 0; group < kBlockTokens; group += 16) {
     for (int64_t d = 0; d < dims; d += 16, tile += 16 * 16) {
@@ -80,17 +97,9 @@ HWY_NOINLINE void MakeKeyTile(const int8_t* keys, int64_t stride, int64_t dims, 
 #pragma GCC unroll 4
         for (int64_t t = 0; t < 4; ++t) {
           const auto loaded = LoadBlocks<kBlocks>(rows + (group + set + t) * stride + d, 4 * stride);
-          row[t] = hn::Xor(hn::BitCast(words, loaded), flip);
+          row[t] = hn::BitCast(words, hn::Xor(loaded, flip));
         }
-        const auto low01 = hn::BitCast(longs, hn::InterleaveLower(words, row[0], row[1]));
-        const auto low23 = hn::BitCast(longs, hn::InterleaveLower(words, row[2], row[3]));
-        const auto high01 = hn::BitCast(longs, hn::InterleaveUpper(words, row[0], row[1]));
-        const auto high23 = hn::BitCast(longs, hn::InterleaveUpper(words, row[2], row[3]));
-        uint64_t* to = reinterpret_cast<uint64_t*>(tile + 4 * set);
-        hn::StoreU(hn::InterleaveLower(longs, low01, low23), longs, to);
-        hn::StoreU(hn::InterleaveUpper(longs, low01, low23), longs, to + 8);
-        hn::StoreU(hn::InterleaveLower(longs, high01, high23), longs, to + 16);
-        hn::StoreU(hn::InterleaveUpper(longs, high01, high23), longs, to + 24);
+        TurnFour(words, row, [&](int e, auto quads) HWY_ATTR { StoreBytes(quads, tile + 4 * set + 64 * e); });
       }
     }
   }
@@ -100,9 +109,8 @@ HWY_NOINLINE void MakeKeyTile(const int8_t* keys, int64_t stride, int64_t dims, 
 template <int kBlocks>
 HWY_INLINE void TurnTokens(const uint8_t* rows, int64_t stride, std::byte* tile) {
   const BytesOf<kBlocks> bytes;
-  const hn::Repartition<uint16_t, BytesOf<kBlocks>> shorts;
   const hn::Repartition<uint32_t, BytesOf<kBlocks>> words;
-  // Word e of block b turns into block b of store e, which holds dims [4 kBlocks e, 4 kBlocks (e + 1)).
+  // Word e of block b comes into block b of store e, which holds dims [4 kBlocks e, 4 kBlocks (e + 1)).
   alignas(64) int32_t word_of[4 * kBlocks];
   for (int i = 0; i < 4 * kBlocks; ++i) word_of[i] = kBlocks * (i % 4) + i / 4;
   hn::Vec<BytesOf<kBlocks>> row[4];
@@ -114,18 +122,10 @@ HWY_INLINE void TurnTokens(const uint8_t* rows, int64_t stride, std::byte* tile)
           hn::BitCast(bytes, hn::TableLookupLanes(hn::BitCast(words, row[t]), hn::SetTableIndices(words, word_of)));
     }
   }
-  const auto low01 = hn::BitCast(shorts, hn::InterleaveLower(bytes, row[0], row[1]));
-  const auto low23 = hn::BitCast(shorts, hn::InterleaveLower(bytes, row[2], row[3]));
-  const auto high01 = hn::BitCast(shorts, hn::InterleaveUpper(bytes, row[0], row[1]));
-  const auto high23 = hn::BitCast(shorts, hn::InterleaveUpper(bytes, row[2], row[3]));
-  const auto store = [&](int e, auto four) HWY_ATTR {
+  TurnFour(bytes, row, [&](int e, auto tokens) HWY_ATTR {
     const int64_t dim = 4 * kBlocks * e;
-    hn::StoreU(four, shorts, reinterpret_cast<uint16_t*>(tile + kInt8StepTokens * (dim / 16 * 16) + 4 * (dim % 16)));
-  };
-  store(0, hn::InterleaveLower(shorts, low01, low23));
-  store(1, hn::InterleaveUpper(shorts, low01, low23));
-  store(2, hn::InterleaveLower(shorts, high01, high23));
-  store(3, hn::InterleaveUpper(shorts, high01, high23));
+    StoreBytes(tokens, tile + kInt8StepTokens * (dim / 16 * 16) + 4 * (dim % 16));
+  });
 }
 
 HWY_NOINLINE void MakeValueTile(const int8_t* values, int64_t stride, int64_t dims, std::byte* tile) {

@@ -44,8 +44,8 @@ struct Int8AttentionLeaves {
   void (*set_query)(const KvLayout& layout, const float* q, float scale, std::byte* queries, int64_t line);
   // Int8TileBytes of `tiles`, for more than one step over them. Where AMX finds KeysInPlace it makes none.
   void (*make_tiles)(const KvLayout& layout, const Int8Blocks& blocks, std::byte* tiles);
-  // Tokens `seen` of the blocks for `lines` queries from `line`, and their states. Unless `made`, it makes tiles of what
-  // it reads. `next` will be read soon, and may be fetched meanwhile.
+  // Tokens `seen` of the blocks for `lines` queries from `line`, and their states. Unless `made`, it makes tiles of
+  // what it reads. `next` will be read soon, and may be fetched meanwhile.
   void (*step)(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
                bool made, const Int8Blocks& blocks, KeySpan seen, const Int8Blocks& next, float* states);
 };
