@@ -51,32 +51,18 @@ HWY_INLINE void Turn(const int32_t* in, int64_t first, int64_t last, int32_t* ou
   }
 }
 
-// 16 bytes of each of four rows, `stride` bytes apart.
-HWY_INLINE __m512i FourRows(const void* from, int64_t stride) {
-  const auto row = [&](int64_t i) {
-    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(static_cast<const std::byte*>(from) + i * stride));
-  };
-  __m512i four = _mm512_castsi128_si512(row(0));
-  four = _mm512_inserti32x4(four, row(1), 1);
-  four = _mm512_inserti32x4(four, row(2), 2);
-  return _mm512_inserti32x4(four, row(3), 3);
-}
-
 // Turn of columns [0, 4).
 HWY_INLINE void TurnFour(const int32_t* in, int64_t first, int64_t last, int32_t* out, int64_t out_stride) {
-  __m512i rows[4];  // i, 4 + i, 8 + i, 12 + i
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) rows[i] = FourRows(in + 16 * i, 4 * 16 * sizeof(int32_t));
-  const __m512i low01 = _mm512_unpacklo_epi32(rows[0], rows[1]);
-  const __m512i high01 = _mm512_unpackhi_epi32(rows[0], rows[1]);
-  const __m512i low23 = _mm512_unpacklo_epi32(rows[2], rows[3]);
-  const __m512i high23 = _mm512_unpackhi_epi32(rows[2], rows[3]);
-  const __m512i columns[] = {_mm512_unpacklo_epi64(low01, low23), _mm512_unpackhi_epi64(low01, low23),
-                             _mm512_unpacklo_epi64(high01, high23), _mm512_unpackhi_epi64(high01, high23)};
+  const hn::Repartition<uint32_t, BytesOf<4>> words;
+  hn::Vec<decltype(words)> rows[4];  // i, 4 + i, 8 + i, 12 + i
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    if (i >= first && i < last) _mm512_storeu_si512(out + i * out_stride, columns[i]);
+    const auto* const from = reinterpret_cast<const uint8_t*>(in + 16 * i);
+    rows[i] = hn::BitCast(words, LoadBlocks<4>(from, 4 * 16 * sizeof(int32_t)));
   }
+  TurnInBlocks(words, rows, [&](int i, auto column) HWY_ATTR {
+    if (i >= first && i < last) _mm512_storeu_si512(out + i * out_stride, column.raw);
+  });
 }
 
 // Registers, of 16 rows by 64 bytes each. Keys: sums of two sixteens of queries (0 and 2, 1 and 3) by two groups of 16
@@ -151,7 +137,7 @@ HWY_INLINE void TurnValues(const Int8Blocks& blocks, int64_t d, int64_t stride, 
     const std::byte* const rows = RowOf(blocks, token, stride) + d;
 #pragma GCC unroll 4
     for (int64_t g = 0; g < 4; ++g) {
-      const __m512i four = FourRows(rows + 16 * g, stride);
+      const __m512i four = LoadBlocks<4>(reinterpret_cast<const uint8_t*>(rows + 16 * g), stride).raw;
       _mm512_store_si512(tile + 16 * (kInt8StepTokens * g + token),
                          _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quads, four), bytes));
     }

@@ -199,16 +199,22 @@ void MakeValueTiles(const KvLayout& layout, const Int8Blocks& blocks, int64_t d,
   }
 }
 
+// Where those of block `b` and of values from dim d lie in tiles for more than one step. Where AMX finds KeysInPlace
+// there are values alone.
+HWY_INLINE std::byte* KeyTilesAt(const KvLayout& layout, std::byte* tiles, int64_t b) {
+  return tiles + b * kBlockTokens * PaddedKeyDim(layout);
+}
+HWY_INLINE std::byte* ValueTilesAt(const KvLayout& layout, std::byte* tiles, int64_t d) {
+  return tiles + kInt8StepTokens * ((UsesTiles(layout) ? 0 : PaddedKeyDim(layout)) + d);
+}
+
 void MakeTiles(const KvLayout& layout, const Int8Blocks& blocks, std::byte* tiles) {
   if (UsesTiles(layout)) return;  // StepLines turns the values on its way
   for (size_t b = 0; b < blocks.size(); ++b) {
-    if (blocks[b]) {
-      MakeKeyTiles(layout, blocks[b], tiles + static_cast<int64_t>(b) * kBlockTokens * PaddedKeyDim(layout));
-    }
+    if (blocks[b]) MakeKeyTiles(layout, blocks[b], KeyTilesAt(layout, tiles, static_cast<int64_t>(b)));
   }
-  std::byte* const values = tiles + kInt8StepTokens * PaddedKeyDim(layout);
   for (int64_t d = 0; d < PaddedValueDim(layout); d += kDimsAtOnce) {
-    MakeValueTiles(layout, blocks, d, values + d * kInt8StepTokens);
+    MakeValueTiles(layout, blocks, d, ValueTilesAt(layout, tiles, d));
   }
 }
 
@@ -242,7 +248,7 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
   for (int64_t from = first, to; !tiled && from < last; from = to) {
     const int64_t block = from / kBlockTokens;
     to = std::min(last, (block + 1) * kBlockTokens);
-    std::byte* const keys = tiles + (which == LinesOfStep::kAll ? 0 : block * kBlockTokens * PaddedKeyDim(layout));
+    std::byte* const keys = which == LinesOfStep::kAll ? tiles : KeyTilesAt(layout, tiles, block);
     if (which != LinesOfStep::kMore) MakeKeyTiles(layout, blocks[static_cast<size_t>(block)], keys);
     for (size_t p = 0; p < part_count; ++p) {
       const int64_t quads = RoundUp16(parts[p].dims) / 4;
@@ -270,10 +276,9 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
   soften({of_lines, static_cast<size_t>(lines)}, part_count, seen, scales + ValueScale(layout) * kInt8StepTokens, ahead,
          with_lines, reinterpret_cast<ProbabilityFactor*>(factors));
 
-  std::byte* const values = tiles + (tiled ? 0 : kInt8StepTokens * PaddedKeyDim(layout));
   for (int64_t d = 0; d < dims; d += kDimsAtOnce) {
     const int64_t groups = std::min(kDimsAtOnce, dims - d) / 16;
-    std::byte* const turned = which == LinesOfStep::kAll ? tiles : values + d * kInt8StepTokens;
+    std::byte* const turned = which == LinesOfStep::kAll ? tiles : ValueTilesAt(layout, tiles, d);
 #ifdef GANNET_INT8_AMX
     if (tiled) {
       if (which != LinesOfStep::kMore) TurnValues(blocks, d, PaddedKeyDim(layout), first, last, turned);

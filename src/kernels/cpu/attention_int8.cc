@@ -66,7 +66,7 @@ HWY_INLINE auto LoadBlocks(const uint8_t* rows, [[maybe_unused]] int64_t stride)
 
 // In each block, elements 4 e to 4 e + 3 of four rows, turned, for `store` of e = 0 to 3.
 template <class Tag, class Store>
-HWY_INLINE void TurnFour(Tag tag, const hn::Vec<Tag> (&row)[4], const Store& store) {
+HWY_INLINE void TurnInBlocks(Tag tag, const hn::Vec<Tag> (&row)[4], const Store& store) {
   const hn::RepartitionToWide<Tag> pairs;
   const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(tag, row[0], row[1]));
   const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(tag, row[2], row[3]));
@@ -99,7 +99,7 @@ HWY_NOINLINE void MakeKeyTile(const int8_t* keys, int64_t stride, int64_t dims, 
           const auto loaded = LoadBlocks<kBlocks>(rows + (group + set + t) * stride + d, 4 * stride);
           row[t] = hn::BitCast(words, hn::Xor(loaded, flip));
         }
-        TurnFour(words, row, [&](int e, auto quads) HWY_ATTR { StoreBytes(quads, tile + 4 * set + 64 * e); });
+        TurnInBlocks(words, row, [&](int e, auto quads) HWY_ATTR { StoreBytes(quads, tile + 4 * set + 64 * e); });
       }
     }
   }
@@ -122,7 +122,7 @@ HWY_INLINE void TurnTokens(const uint8_t* rows, int64_t stride, std::byte* tile)
           hn::BitCast(bytes, hn::TableLookupLanes(hn::BitCast(words, row[t]), hn::SetTableIndices(words, word_of)));
     }
   }
-  TurnFour(bytes, row, [&](int e, auto tokens) HWY_ATTR {
+  TurnInBlocks(bytes, row, [&](int e, auto tokens) HWY_ATTR {
     const int64_t dim = 4 * kBlocks * e;
     StoreBytes(tokens, tile + kInt8StepTokens * (dim / 16 * 16) + 4 * (dim % 16));
   });
