@@ -38,6 +38,7 @@ class Int8Steps {
  public:
   static constexpr int64_t kMostLines = std::numeric_limits<int64_t>::max();
   static constexpr int64_t kBlocks = kInt8StepBlocks;
+  static constexpr bool kReadsFresh = false;
   using Blocks = Int8Blocks;
   static int64_t Floats(const KvLayout& layout, int64_t lines) {
     const int64_t queries = (lines + kQueriesTogether - 1) / kQueriesTogether * kQueriesTogether;
@@ -175,7 +176,7 @@ void RunPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
   const int64_t state_floats = AttentionCarry(pages.layout);
   for (int64_t line = 0; line < task.lines; ++line) {
     float* state = states + line * state_floats;
-    std::fill_n(state, state_floats, 0.0f);
+    std::fill_n(state, Steps::kReadsFresh ? state_floats : kCarryHeader, 0.0f);
     state[0] = kMinusInfinity;
   }
   if (lines.args.chosen) return RunChosenPiece(lines, steps, piece, states);

@@ -1,18 +1,12 @@
 // Sums of attention_int8-inl.h in the tile registers of AMX: scores from keys where they lie, values from tiles.
 // Included there.
 
-HWY_INLINE bool UsesTiles(const KvLayout& layout) { return KeysInPlace(layout); }
-
-// The sixteen queries of query `line`, and its four factors of dims 0..3 among them.
-template <typename Byte>
-HWY_INLINE Byte* QueryTile(const KvLayout& layout, Byte* queries, int64_t line) {
-  return queries + line / kQueriesTogether * kQueriesTogether * Int8QueryBytes(layout);
-}
+// Query `line`'s factors of dims 0..3 lie among sixteen's.
 template <class Vector>
 HWY_INLINE void StoreInTile(const KvLayout& layout, Vector factors, std::byte* queries, int64_t line, int64_t place) {
   int8_t values[16];
   hn::StoreU(factors, hn::DFromV<Vector>(), values);
-  std::byte* const to = QueryTile(layout, queries, line) + 16 * place + 4 * (line % kQueriesTogether);
+  std::byte* const to = QueriesWith(layout, queries, line) + 16 * place + 4 * (line % kQueriesTogether);
   for (int64_t quad = 0; quad < 4; ++quad) __builtin_memcpy(to + 64 * quad, values + 4 * quad, 4);
 }
 
@@ -87,7 +81,7 @@ HWY_NOINLINE void SumsOfKeys(const KvLayout& layout, const KeyPart& part, const 
   const int64_t end = line + lines;
   alignas(64) int32_t turned[4][16 * 16];
   for (int64_t tile = line / kQueriesTogether; tile * kQueriesTogether < end; tile += 2) {
-    const std::byte* const x = QueryTile(layout, queries, tile * kQueriesTogether) + 16 * part.place;
+    const std::byte* const x = QueriesWith(layout, queries, tile * kQueriesTogether) + 16 * part.place;
     const bool two = (tile + 1) * kQueriesTogether < end;
     const std::byte* const more = two ? x + kQueriesTogether * Int8QueryBytes(layout) : x;
     for (int64_t token = first; token < last; token += 32) {

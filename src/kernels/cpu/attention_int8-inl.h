@@ -129,26 +129,43 @@ HWY_NOINLINE void Sums(const std::byte* tile, int64_t groups, int64_t quads, int
 }
 
 #ifdef GANNET_INT8_AMX
-#include "kernels/cpu/attention_amx-inl.h"
+HWY_INLINE bool UsesTiles(const KvLayout& layout) { return KeysInPlace(layout); }
 #else
 HWY_INLINE bool UsesTiles(const KvLayout&) { return false; }
 #endif
+#if GANNET_INT8_VNNI
+#include "kernels/cpu/attention_rows-inl.h"
+// Many heads to a key are worth the turning of their sums instead of the keys.
+HWY_INLINE bool UsesRows(const KvLayout& layout) { return layout.latent && !UsesTiles(layout); }
+#else
+constexpr int kQueriesOfVector = 1;
+HWY_INLINE bool UsesRows(const KvLayout&) { return false; }
+#endif
 
-// Where query `line` has its scales.
+// So many queries lie together, from the first of them: factors, then the scales of each.
+HWY_INLINE int64_t Together(const KvLayout& layout) {
+  return UsesTiles(layout) ? kQueriesTogether : UsesRows(layout) ? kQueriesOfVector : 1;
+}
+template <typename Byte>
+HWY_INLINE Byte* QueriesWith(const KvLayout& layout, Byte* queries, int64_t line) {
+  return queries + line / Together(layout) * Together(layout) * Int8QueryBytes(layout);
+}
 template <typename Byte>
 HWY_INLINE auto* ScalesOf(const KvLayout& layout, Byte* queries, int64_t line) {
   using Scale = std::conditional_t<std::is_const_v<Byte>, const QueryScale, QueryScale>;
-#ifdef GANNET_INT8_AMX
-  if (UsesTiles(layout)) {
-    return reinterpret_cast<Scale*>(QueryTile(layout, queries, line) + kQueriesTogether * PaddedKeyDim(layout)) +
-           2 * (line % kQueriesTogether);
-  }
-#endif
-  return reinterpret_cast<Scale*>(queries + line * Int8QueryBytes(layout) + 2 * PaddedKeyDim(layout));
+  const int64_t together = Together(layout);
+  return reinterpret_cast<Scale*>(QueriesWith(layout, queries, line) + 2 * together * PaddedKeyDim(layout)) +
+         2 * (line % together);
 }
 
+#ifdef GANNET_INT8_AMX
+#include "kernels/cpu/attention_amx-inl.h"
+#endif
+
 void SetQuery(const KvLayout& layout, const float* q, float scale, std::byte* queries, int64_t line) {
-  Factor* factors = reinterpret_cast<Factor*>(queries + line * Int8QueryBytes(layout));
+  const int64_t together = Together(layout);
+  Factor* const factors =
+      reinterpret_cast<Factor*>(QueriesWith(layout, queries, line)) + 16 * (line % together);  // of dims 0..15
   QueryScale* const scales = ScalesOf(layout, queries, line);
   const hn::Rebind<Factor, IntTag> narrow;
   for (const KeyPart& part : KeyParts(layout)) {
@@ -175,7 +192,7 @@ void SetQuery(const KvLayout& layout, const float* q, float scale, std::byte* qu
           continue;
         }
 #endif
-        hn::StoreU(hn::DemoteTo(narrow, quants), narrow, factors + part.place + d + kLanes * i);
+        hn::StoreU(hn::DemoteTo(narrow, quants), narrow, factors + together * (part.place + d) + kLanes * i);
       }
     }
     scales[part.scale] = {of_part.scale, hn::GetLane(hn::SumOfLanes(IntTag(), sums))};
@@ -199,19 +216,20 @@ void MakeValueTiles(const KvLayout& layout, const Int8Blocks& blocks, int64_t d,
   }
 }
 
-// Where those of block `b` and of values from dim d lie in tiles for more than one step. Where AMX finds KeysInPlace
-// there are values alone.
+HWY_INLINE bool TurnsKeys(const KvLayout& layout) { return !UsesTiles(layout) && !UsesRows(layout); }
+
+// Where those of block `b` and of values from dim d lie in tiles for more than one step.
 HWY_INLINE std::byte* KeyTilesAt(const KvLayout& layout, std::byte* tiles, int64_t b) {
   return tiles + b * kBlockTokens * PaddedKeyDim(layout);
 }
 HWY_INLINE std::byte* ValueTilesAt(const KvLayout& layout, std::byte* tiles, int64_t d) {
-  return tiles + kInt8StepTokens * ((UsesTiles(layout) ? 0 : PaddedKeyDim(layout)) + d);
+  return tiles + kInt8StepTokens * ((TurnsKeys(layout) ? PaddedKeyDim(layout) : 0) + d);
 }
 
 void MakeTiles(const KvLayout& layout, const Int8Blocks& blocks, std::byte* tiles) {
   if (UsesTiles(layout)) return;  // StepLines turns the values on its way
   for (size_t b = 0; b < blocks.size(); ++b) {
-    if (blocks[b]) MakeKeyTiles(layout, blocks[b], KeyTilesAt(layout, tiles, static_cast<int64_t>(b)));
+    if (blocks[b] && TurnsKeys(layout)) MakeKeyTiles(layout, blocks[b], KeyTilesAt(layout, tiles, static_cast<int64_t>(b)));
   }
   for (int64_t d = 0; d < PaddedValueDim(layout); d += kDimsAtOnce) {
     MakeValueTiles(layout, blocks, d, ValueTilesAt(layout, tiles, d));
@@ -226,7 +244,8 @@ enum class LinesOfStep { kAll, kFirst, kMore };
 void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
                const Int8Blocks& blocks, const float* scales, KeySpan seen, Ahead& ahead, LinesOfStep which,
                float* states) {
-  alignas(64) int32_t sums[2][kLinesAtOnce * kInt8StepTokens];
+  alignas(64) int32_t sums[2][(kLinesAtOnce + kQueriesOfVector) * kInt8StepTokens];
+  const int64_t before = UsesRows(layout) ? line % kQueriesOfVector : 0;  // lines of the first vector that are not seen
   const int64_t x_stride = Int8QueryBytes(layout) / static_cast<int64_t>(sizeof(Factor));
   const int64_t first = seen.begin / 16 * 16;
   const int64_t last = (seen.end + 15) / 16 * 16;
@@ -248,6 +267,18 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
   for (int64_t from = first, to; !tiled && from < last; from = to) {
     const int64_t block = from / kBlockTokens;
     to = std::min(last, (block + 1) * kBlockTokens);
+#if GANNET_INT8_VNNI
+    if (UsesRows(layout)) {
+      const std::byte* const rows = blocks[static_cast<size_t>(block)] + from % kBlockTokens * PaddedKeyDim(layout);
+      for (size_t p = 0; p < part_count; ++p) {
+        SumsOfRows(rows + parts[p].place, PaddedKeyDim(layout), to - from, RoundUp16(parts[p].dims),
+                   QueriesWith(layout, queries, line) + kQueriesOfVector * parts[p].place,
+                   kQueriesOfVector * Int8QueryBytes(layout), (before + lines + kQueriesOfVector - 1) / kQueriesOfVector,
+                   ahead, sums[p] + from);
+      }
+      continue;
+    }
+#endif
     std::byte* const keys = which == LinesOfStep::kAll ? tiles : KeyTilesAt(layout, tiles, block);
     if (which != LinesOfStep::kMore) MakeKeyTiles(layout, blocks[static_cast<size_t>(block)], keys);
     for (size_t p = 0; p < part_count; ++p) {
@@ -265,7 +296,7 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
     const QueryScale* const query_scales = ScalesOf(layout, queries, line + r);
     for (size_t p = 0; p < part_count; ++p) {
       const QueryScale& by = query_scales[parts[p].scale];
-      of_lines[r].parts[p] = {sums[p] + r * kInt8StepTokens, -offset * by.sum, by.scale,
+      of_lines[r].parts[p] = {sums[p] + (before + r) * kInt8StepTokens, -offset * by.sum, by.scale,
                               scales + parts[p].scale * kInt8StepTokens};
     }
     of_lines[r].state = states + r * state_floats;
@@ -295,9 +326,11 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
       float* state = of_lines[r].state + kCarryHeader + d;
       const F32x16 unit = Broadcast(of_lines[r].unit);
       const F32x16 factor = Broadcast(of_lines[r].kept);
+      const bool fresh = of_lines[r].kept == 0;  // nothing was written to `state` where nothing was seen
       for (int64_t i = 0; i < 16 * groups; i += 16) {
         const F32x16 sum = ToFloat(LoadSums(sums[0] + r * kDimsAtOnce + i, 0));
-        Store(MulAdd(sum, unit, Mul(Load(state + i), factor)), state + i);
+        const F32x16 kept = fresh ? Broadcast(0) : Mul(Load(state + i), factor);
+        Store(MulAdd(sum, unit, kept), state + i);
       }
     }
   }

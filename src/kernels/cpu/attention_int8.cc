@@ -202,7 +202,9 @@ HWY_NOINLINE void SoftenLines(std::span<LineOfStep> of_lines, size_t part_count,
   constexpr int64_t kGroups = kInt8StepTokens / 16;
   constexpr int64_t kPadded = RoundUp16(kMost);
   const int64_t lines = std::ssize(of_lines);
-  const auto is_seen = [&](int64_t g) { return kWhole || (16 * g < seen.end && 16 * g + 16 > seen.begin); };
+  const auto is_seen = [&](int64_t g, int64_t count = 1) {
+    return kWhole || (16 * g < seen.end && 16 * (g + count) > seen.begin);
+  };
   alignas(64) float scores[kMost * kInt8StepTokens];
   alignas(64) float largest[kPadded] = {};
   alignas(64) float old_largest[kPadded] = {};
@@ -251,18 +253,30 @@ HWY_NOINLINE void SoftenLines(std::span<LineOfStep> of_lines, size_t part_count,
     ahead.Fetch(lines_ahead);
     F32x16 total = Broadcast(0);
     IntVec bits = hn::Zero(IntTag());
+    constexpr int64_t kAtOnce = std::max(4 / kParts, 1);  // groups
 #pragma GCC unroll 8
-    for (int64_t g = 0; g < kGroups; ++g) {
-      if (!is_seen(g)) continue;
-      float* const score = scores + r * kInt8StepTokens + 16 * g;
-      const F32x16 weight = ExpOfNegative(Add(Load(score), Broadcast(-largest[r])));
-      total = Add(total, weight);
-      F32x16 scaled = Mul(weight, Load(value_scales + 16 * g));
-      GANNET_EACH_PART {
-        scaled.part[i] = hn::IfThenZeroElse(hn::Eq(weight.part[i], hn::Zero(FloatTag())), scaled.part[i]);
+    for (int64_t first = 0; first < kGroups; first += kAtOnce) {
+      if (!is_seen(first, kAtOnce)) continue;
+      float* const score = scores + r * kInt8StepTokens + 16 * first;
+      FloatVec weights[kAtOnce * kParts];
+#pragma GCC unroll 16
+      for (int64_t v = 0; v < kAtOnce * kParts; ++v) {
+        const FloatVec of_group = hn::Sub(LoadPart(score, v), hn::Set(FloatTag(), largest[r]));
+        weights[v] = kWhole || is_seen(first + v / kParts) ? of_group : hn::Set(FloatTag(), kMinusInfinity);
       }
-      bits = LargerMagnitudes(scaled, bits);
-      Store(scaled, score);
+      ExpOfNegatives(weights);
+#pragma GCC unroll 4
+      for (int64_t g = 0; g < kAtOnce; ++g) {
+        F32x16 weight;
+        GANNET_EACH_PART weight.part[i] = weights[g * kParts + i];
+        total = Add(total, weight);
+        F32x16 scaled = Mul(weight, Load(value_scales + 16 * (first + g)));
+        GANNET_EACH_PART {
+          scaled.part[i] = hn::IfThenZeroElse(hn::Eq(weight.part[i], hn::Zero(FloatTag())), scaled.part[i]);
+        }
+        bits = LargerMagnitudes(scaled, bits);
+        Store(scaled, score + 16 * g);
+      }
     }
     of_lines[static_cast<size_t>(r)].kept = kept[r];
     of_lines[static_cast<size_t>(r)].state[0] = largest[r];

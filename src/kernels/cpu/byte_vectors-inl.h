@@ -34,6 +34,7 @@ using Bytes = __m512i;
 HWY_INLINE Bytes LoadBytes(const std::byte* from) { return _mm512_loadu_si512(from); }
 HWY_INLINE Bytes SetWords(int32_t word) { return _mm512_set1_epi32(word); }
 HWY_INLINE Bytes And(Bytes a, Bytes b) { return _mm512_and_si512(a, b); }
+HWY_INLINE Bytes Xor(Bytes a, Bytes b) { return _mm512_xor_si512(a, b); }
 HWY_INLINE Bytes HighNibbles(Bytes a, Bytes nibble) { return And(_mm512_srli_epi16(a, 4), nibble); }
 HWY_INLINE Bytes WidenBytes(const std::byte* from) {
   return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
@@ -61,6 +62,7 @@ using Bytes = __m256i;
 HWY_INLINE Bytes LoadBytes(const std::byte* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
 HWY_INLINE Bytes SetWords(int32_t word) { return _mm256_set1_epi32(word); }
 HWY_INLINE Bytes And(Bytes a, Bytes b) { return _mm256_and_si256(a, b); }
+HWY_INLINE Bytes Xor(Bytes a, Bytes b) { return _mm256_xor_si256(a, b); }
 HWY_INLINE Bytes HighNibbles(Bytes a, Bytes nibble) { return And(_mm256_srli_epi16(a, 4), nibble); }
 HWY_INLINE Bytes WidenBytes(const std::byte* from) {
   return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
@@ -94,6 +96,10 @@ HWY_INLINE Bytes AddDotsOfBytes(Bytes sum, Bytes u, Bytes s) { return AddDots(su
 // Weights of kQ8 as AddDots takes them, and what is added to each.
 HWY_INLINE Bytes LoadQ8(const std::byte* from) { return LoadBytes(from); }
 constexpr int kQ8Offset = 128;
+// Sixteen int8, plus kQ8Offset, as often as a vector holds them.
+HWY_INLINE Bytes RepeatQ8(const std::byte* from) {
+  return Xor(Repeat16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))), SetWords(INT32_C(-0x7f7f7f80)));
+}
 #endif
 
 #elif GANNET_INT8_VNNI == GANNET_SDOT_128
@@ -132,5 +138,6 @@ HWY_INLINE Bytes LoadQ8(const std::byte* from) {
   return veorq_s32(LoadBytes(from), vreinterpretq_s32_u8(vdupq_n_u8(0x80)));
 }
 constexpr int kQ8Offset = 0;
+HWY_INLINE Bytes RepeatQ8(const std::byte* from) { return LoadBytes(from); }
 
 #endif

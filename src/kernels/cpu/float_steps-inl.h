@@ -140,6 +140,7 @@ template <typename T>
 class FloatSteps {
  public:
   static constexpr int64_t kBlocks = 1;
+  static constexpr bool kReadsFresh = true;
   using Blocks = std::array<const std::byte*, kBlocks>;
   static constexpr int64_t kMostLines = 4;  // that share a pass over a block
   static constexpr float kUnit = sizeof(T) == 1 ? kE4M3Unit : 1.0f;

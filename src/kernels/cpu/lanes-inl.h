@@ -172,31 +172,38 @@ HWY_INLINE float MaxOfLanes(const F32x16& v) {
   return hn::GetLane(hn::MaxOfLanes(FloatTag(), most));
 }
 
-// exp(x) for x <= 0 (or NaN): 2^n * sum_{i <= 7} r^i / i! with |r| <= ln(2) / 2, where the first omitted term is below
-// 6e-9; relative error below 2e-7. Zero below -87.
-HWY_INLINE F32x16 ExpOfNegative(const F32x16& x) {
-  F32x16 out;
+// x become exp(x) for x <= 0 (or NaN): 2^n * sum_{i <= 7} r^i / i! with |r| <= ln(2) / 2, where the first omitted term
+// is below 6e-9; relative error below 2e-7. Zero below -87. Operation by operation for all of them: each is one long
+// chain, of which the compiler would put one behind the other.
+template <int N>
+HWY_INLINE void ExpOfNegatives(FloatVec (&x)[N]) {
+#define GANNET_EACH_OF_N _Pragma("GCC unroll 8") for (int i = 0; i < N; ++i)
   const FloatTag f;
-  GANNET_EACH_PART {
-    const FloatVec v = x.part[i];
-    const auto clamped = hn::Max(v, hn::Set(f, -87.0f));
-    const IntVec n = hn::NearestInt(hn::Mul(clamped, hn::Set(f, 1.44269504088896f)));
-    const FloatVec nf = hn::ConvertTo(f, n);
-    // ln(2) in two parts; the first has 10 trailing zero bits.
-    const FloatVec r = hn::NegMulAdd(nf, hn::Set(f, 1.42860677e-6f), hn::NegMulAdd(nf, hn::Set(f, 0.693145752f), v));
-    FloatVec p = hn::Set(f, 1.0f / 5040);
-    p = hn::MulAdd(p, r, hn::Set(f, 1.0f / 720));
-    p = hn::MulAdd(p, r, hn::Set(f, 1.0f / 120));
-    p = hn::MulAdd(p, r, hn::Set(f, 1.0f / 24));
-    p = hn::MulAdd(p, r, hn::Set(f, 1.0f / 6));
-    p = hn::MulAdd(p, r, hn::Set(f, 0.5f));
-    p = hn::MulAdd(p, r, hn::Set(f, 1.0f));
-    p = hn::MulAdd(p, r, hn::Set(f, 1.0f));
-    const IntVec exponent = hn::ShiftLeft<23>(hn::Add(n, hn::Set(IntTag(), 127)));
-    const FloatVec value = hn::Mul(p, hn::BitCast(f, exponent));
-    out.part[i] = hn::IfThenElse(hn::Lt(v, hn::Set(f, -87.0f)), hn::Zero(f), value);
+  // Adding 1.5 * 2^23 rounds to an integer, to even where there are two, and leaves it in the lowest bits.
+  const FloatVec round = hn::Set(f, 12582912.0f);
+  FloatVec n[N];
+  FloatVec r[N];
+  FloatVec p[N];
+  GANNET_EACH_OF_N n[i] = hn::Mul(hn::Max(x[i], hn::Set(f, -87.0f)), hn::Set(f, 1.44269504088896f));
+  GANNET_EACH_OF_N n[i] = hn::Add(n[i], round);
+  GANNET_EACH_OF_N p[i] = hn::Sub(n[i], round);
+  // ln(2) in two parts; the first has 10 trailing zero bits.
+  GANNET_EACH_OF_N r[i] = hn::NegMulAdd(p[i], hn::Set(f, 0.693145752f), x[i]);
+  GANNET_EACH_OF_N r[i] = hn::NegMulAdd(p[i], hn::Set(f, 1.42860677e-6f), r[i]);
+  GANNET_EACH_OF_N p[i] = hn::MulAdd(hn::Set(f, 1.0f / 5040), r[i], hn::Set(f, 1.0f / 720));
+  for (const float term : {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) {
+    GANNET_EACH_OF_N p[i] = hn::MulAdd(p[i], r[i], hn::Set(f, term));
   }
-  return out;
+  GANNET_EACH_OF_N {
+    const IntVec exponent = hn::Add(hn::ShiftLeft<23>(hn::BitCast(IntTag(), n[i])), hn::Set(IntTag(), 127 << 23));
+    p[i] = hn::Mul(p[i], hn::BitCast(f, exponent));
+  }
+  GANNET_EACH_OF_N x[i] = hn::IfThenZeroElse(hn::Lt(x[i], hn::Set(f, -87.0f)), p[i]);
+#undef GANNET_EACH_OF_N
+}
+HWY_INLINE F32x16 ExpOfNegative(F32x16 x) {
+  ExpOfNegatives(x.part);
+  return x;
 }
 
 }  // namespace
