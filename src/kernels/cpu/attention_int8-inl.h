@@ -26,7 +26,8 @@ constexpr int64_t kLineSums = kKeys ? kInt8StepTokens : kDimsAtOnce;
 // [first, last), multiples of 4, of the `quads` of a group. On the way a line of `ahead` is fetched for each quad.
 template <bool kKeys, int R, int G>
 HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, int64_t last, const Factor* x,
-                          int64_t x_stride, [[maybe_unused]] const std::byte* ahead, int32_t* sums) {
+                          int64_t x_stride, [[maybe_unused]] const std::byte* ahead, ValuesToTurn& turned,
+                          int32_t* sums) {
 #if GANNET_INT8_VNNI
   constexpr int kVectors = kParts * G;
   Bytes sum[R][kVectors];
@@ -36,6 +37,7 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
     for (int v = 0; v < kVectors; ++v) sum[r][v] = SetWords(0);
   }
   for (int64_t q = first; q < last; ++q, ahead += 64) {
+    if (!kKeys && q % 4 == 0) turned.Four();
     __builtin_prefetch(ahead, 0, 2);
     Bytes four[kVectors];
 #pragma GCC unroll 4
@@ -44,7 +46,7 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
     }
 #pragma GCC unroll 10
     for (int r = 0; r < R; ++r) {
-      const Bytes factors = SetWords(FourBytes(x + r * x_stride + 4 * q));
+      const Bytes factors = SetWords(FourBytes(x + r * (kKeys ? x_stride : kInt8StepTokens) + 4 * q));
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         Bytes& s = sum[r][v];
@@ -100,20 +102,22 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
 // The same of `groups` groups and R lines; a line of sums is kLineSums long.
 template <bool kKeys, int R>
 void SumsOf(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last, const Factor* x,
-            int64_t x_stride, const std::byte* ahead, int32_t* sums) {
+            int64_t x_stride, const std::byte* ahead, ValuesToTurn& turned, int32_t* sums) {
   int64_t g = 0;
   for (; g + kGroupsAtOnce <= groups; g += kGroupsAtOnce, ahead += 64 * (last - first)) {
-    SumGroups<kKeys, R, kGroupsAtOnce>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, sums + 16 * g);
+    SumGroups<kKeys, R, kGroupsAtOnce>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, turned,
+                                       sums + 16 * g);
   }
   for (; g < groups; ++g, ahead += 64 * (last - first)) {
-    SumGroups<kKeys, R, 1>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, sums + 16 * g);
+    SumGroups<kKeys, R, 1>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, turned, sums + 16 * g);
   }
 }
 
 // Of any number of lines, as many together as registers allow, or nearly.
 template <bool kKeys>
 HWY_NOINLINE void Sums(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last,
-                       const Factor* x, int64_t x_stride, int64_t lines, Ahead& ahead, int32_t* sums) {
+                       const Factor* x, int64_t x_stride, int64_t lines, Ahead& ahead, ValuesToTurn& turned,
+                       int32_t* sums) {
   constexpr auto kOfLines = []<size_t... R>(std::index_sequence<R...>) {
     return std::array{SumsOf<kKeys, static_cast<int>(R) + 1>...};
   }
@@ -121,7 +125,7 @@ HWY_NOINLINE void Sums(const std::byte* tile, int64_t groups, int64_t quads, int
   for (int64_t rounds = (lines + kLinesOfSums - 1) / kLinesOfSums; rounds > 0; --rounds) {
     const int64_t count = (lines + rounds - 1) / rounds;
     const std::byte* const fetched = ahead.Take((groups + kGroupsAtOnce - 1) / kGroupsAtOnce * (last - first), tile);
-    kOfLines[static_cast<size_t>(count - 1)](tile, groups, quads, first, last, x, x_stride, fetched, sums);
+    kOfLines[static_cast<size_t>(count - 1)](tile, groups, quads, first, last, x, x_stride, fetched, turned, sums);
     lines -= count;
     x += count * x_stride;
     sums += count * kLineSums<kKeys>;
@@ -207,13 +211,13 @@ void MakeKeyTiles(const KvLayout& layout, const std::byte* block, std::byte* til
 }
 
 // Of at most kDimsAtOnce from dim d.
-void MakeValueTiles(const KvLayout& layout, const Int8Blocks& blocks, int64_t d, std::byte* tile) {
-  const int64_t dims = std::min(kDimsAtOnce, PaddedValueDim(layout) - d);
-  for (size_t b = 0; b < blocks.size(); ++b) {
-    if (!blocks[b]) continue;
-    MakeValueTile(reinterpret_cast<const int8_t*>(blocks[b] + ValueOffset(layout, 0)) + d, ValueStride(layout), dims,
-                  tile + 16 * kBlockTokens * static_cast<int64_t>(b));
+ValuesToTurn ValuesFrom(const KvLayout& layout, const Int8Blocks& blocks, int64_t d, int64_t first, int64_t last,
+                        std::byte* tile) {
+  Int8Blocks values = blocks;
+  for (const std::byte*& of_block : values) {
+    if (of_block) of_block += ValueOffset(layout, 0) + d;
   }
+  return {values, ValueStride(layout), std::min(kDimsAtOnce, PaddedValueDim(layout) - d), first, last, tile};
 }
 
 HWY_INLINE bool TurnsKeys(const KvLayout& layout) { return !UsesTiles(layout) && !UsesRows(layout); }
@@ -229,18 +233,39 @@ HWY_INLINE std::byte* ValueTilesAt(const KvLayout& layout, std::byte* tiles, int
 void MakeTiles(const KvLayout& layout, const Int8Blocks& blocks, std::byte* tiles) {
   if (UsesTiles(layout)) return;  // StepLines turns the values on its way
   for (size_t b = 0; b < blocks.size(); ++b) {
-    if (blocks[b] && TurnsKeys(layout)) MakeKeyTiles(layout, blocks[b], KeyTilesAt(layout, tiles, static_cast<int64_t>(b)));
+    if (blocks[b] && TurnsKeys(layout))
+      MakeKeyTiles(layout, blocks[b], KeyTilesAt(layout, tiles, static_cast<int64_t>(b)));
   }
+  const int64_t first = blocks[0] ? 0 : kBlockTokens;
+  const int64_t last = blocks.back() ? kInt8StepTokens : kBlockTokens;
   for (int64_t d = 0; d < PaddedValueDim(layout); d += kDimsAtOnce) {
-    MakeValueTiles(layout, blocks, d, ValueTilesAt(layout, tiles, d));
+    ValuesFrom(layout, blocks, d, first, last, ValueTilesAt(layout, tiles, d)).Rest();
+  }
+}
+
+// Groups of 16 values of a state: kept times what they were, and the sums. Nothing was written where nothing is kept.
+HWY_INLINE void AddToState(const int32_t* sums, int64_t groups, const LineOfStep& line, float* values) {
+  const F32x16 unit = Broadcast(line.unit);
+  const F32x16 factor = Broadcast(line.kept);
+  if (line.kept == 0) {
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < 16 * groups; i += 16) {
+      Store(MulAdd(ToFloat(LoadSums(sums + i, 0)), unit, Broadcast(0)), values + i);
+    }
+  } else {
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < 16 * groups; i += 16) {
+      Store(MulAdd(ToFloat(LoadSums(sums + i, 0)), unit, Mul(Load(values + i), factor)), values + i);
+    }
   }
 }
 
 // Which of the lines that step over blocks together.
 enum class LinesOfStep { kAll, kFirst, kMore };
 
-// Of at most kLinesAtOnce lines. kAll turns a block's keys and a round of values where they stay in the nearest cache,
-// at the start of `tiles`; kFirst side by side for kMore, which finds them there. `scales` are [2][kInt8StepTokens].
+// Of at most kLinesAtOnce lines. kAll turns a block's keys, where they must be, and dims of the values while it
+// multiplies those before, where they stay in the nearest cache; kFirst turns all side by side for kMore, which finds
+// them there. `scales` are [2][kInt8StepTokens].
 void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
                const Int8Blocks& blocks, const float* scales, KeySpan seen, Ahead& ahead, LinesOfStep which,
                float* states) {
@@ -264,6 +289,13 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
                ahead.Share(1, kInt8StepTokens / 32 * PaddedKeyDim(layout) / 64), sums[p]);
   }
 #endif
+  const auto place_of = [&](int64_t d) { return which != LinesOfStep::kAll ? d : tiled ? 0 : d % (2 * kDimsAtOnce); };
+  const auto to_turn = [&](int64_t d) {
+    return tiled || which == LinesOfStep::kMore
+               ? ValuesToTurn()
+               : ValuesFrom(layout, blocks, d, first, last, ValueTilesAt(layout, tiles, place_of(d)));
+  };
+  ValuesToTurn turned = to_turn(0);
   for (int64_t from = first, to; !tiled && from < last; from = to) {
     const int64_t block = from / kBlockTokens;
     to = std::min(last, (block + 1) * kBlockTokens);
@@ -273,8 +305,8 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
       for (size_t p = 0; p < part_count; ++p) {
         SumsOfRows(rows + parts[p].place, PaddedKeyDim(layout), to - from, RoundUp16(parts[p].dims),
                    QueriesWith(layout, queries, line) + kQueriesOfVector * parts[p].place,
-                   kQueriesOfVector * Int8QueryBytes(layout), (before + lines + kQueriesOfVector - 1) / kQueriesOfVector,
-                   ahead, sums[p] + from);
+                   kQueriesOfVector * Int8QueryBytes(layout),
+                   (before + lines + kQueriesOfVector - 1) / kQueriesOfVector, ahead, turned, sums[p] + from);
       }
       continue;
     }
@@ -285,7 +317,7 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
       const int64_t quads = RoundUp16(parts[p].dims) / 4;
       Sums<true>(keys + kBlockTokens * parts[p].place + 4 * (from % kBlockTokens) * quads, (to - from) / 16, quads, 0,
                  quads, reinterpret_cast<const Factor*>(queries) + line * x_stride + parts[p].place, x_stride, lines,
-                 ahead, sums[p] + from);
+                 ahead, turned, sums[p] + from);
     }
   }
 
@@ -309,28 +341,27 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
 
   for (int64_t d = 0; d < dims; d += kDimsAtOnce) {
     const int64_t groups = std::min(kDimsAtOnce, dims - d) / 16;
-    std::byte* const turned = which == LinesOfStep::kAll ? tiles : ValueTilesAt(layout, tiles, d);
+    std::byte* const tile = ValueTilesAt(layout, tiles, place_of(d));
 #ifdef GANNET_INT8_AMX
     if (tiled) {
-      if (which != LinesOfStep::kMore) TurnValues(blocks, d, PaddedKeyDim(layout), first, last, turned);
-      SumsOfValues(turned, factors, lines > 16, first, last, sums[0]);
+      if (which != LinesOfStep::kMore) TurnValues(blocks, d, PaddedKeyDim(layout), first, last, tile);
+      SumsOfValues(tile, factors, lines > 16, first, last, sums[0]);
     } else
 #endif
     {
-      if (which != LinesOfStep::kMore) MakeValueTiles(layout, blocks, d, turned);
-      Sums<false>(turned, groups, kInt8StepTokens / 4, first / 4, last / 4, factors, kInt8StepTokens, lines, ahead,
-                  sums[0]);
+      turned.Rest();
+      turned = d + kDimsAtOnce < dims ? to_turn(d + kDimsAtOnce) : ValuesToTurn();
+      Sums<false>(tile, groups, kInt8StepTokens / 4, first / 4, last / 4, factors, kInt8StepTokens, lines, ahead,
+                  turned, sums[0]);
     }
     for (int64_t r = 0; r < lines; ++r) {
       ahead.Fetch(with_values);
-      float* state = of_lines[r].state + kCarryHeader + d;
-      const F32x16 unit = Broadcast(of_lines[r].unit);
-      const F32x16 factor = Broadcast(of_lines[r].kept);
-      const bool fresh = of_lines[r].kept == 0;  // nothing was written to `state` where nothing was seen
-      for (int64_t i = 0; i < 16 * groups; i += 16) {
-        const F32x16 sum = ToFloat(LoadSums(sums[0] + r * kDimsAtOnce + i, 0));
-        const F32x16 kept = fresh ? Broadcast(0) : Mul(Load(state + i), factor);
-        Store(MulAdd(sum, unit, kept), state + i);
+      const int32_t* const of_line = sums[0] + r * kDimsAtOnce;
+      float* const state = of_lines[r].state + kCarryHeader + d;
+      if (groups == kDimsAtOnce / 16) {
+        AddToState(of_line, kDimsAtOnce / 16, of_lines[r], state);
+      } else {
+        AddToState(of_line, groups, of_lines[r], state);
       }
     }
   }

@@ -128,16 +128,51 @@ HWY_INLINE void TurnTokens(const uint8_t* rows, int64_t stride, std::byte* tile)
   });
 }
 
-HWY_NOINLINE void MakeValueTile(const int8_t* values, int64_t stride, int64_t dims, std::byte* tile) {
-  for (int64_t t = 0; t < kBlockTokens; t += 4) {
-    const uint8_t* const rows = reinterpret_cast<const uint8_t*>(values + t * stride);
-    int64_t d = 0;
-    for (; d + 16 * kMostBlocks <= dims; d += 16 * kMostBlocks) {
-      TurnTokens<kMostBlocks>(rows + d, stride, tile + kInt8StepTokens * d + 16 * t);
+// The values of a step's tokens [first, last), multiples of four, to be turned four at a time.
+class ValuesToTurn {
+ public:
+  static constexpr int64_t kDims = 64;
+  ValuesToTurn() = default;
+  // `values` are those of each block. Without a whole kDims they are turned here.
+  ValuesToTurn(const Int8Blocks& values, int64_t stride, int64_t dims, int64_t first, int64_t last, std::byte* tile)
+      : values_(values), stride_(stride), tile_(tile), next_(first), last_(last) {
+    Find();
+    for (; dims < kDims && next_ < last_; Step()) {
+      for (int64_t d = 0; d < dims; d += 16)
+        TurnTokens<1>(rows_ + d, stride_, tile_ + 16 * next_ + kInt8StepTokens * d);
     }
-    for (; d < dims; d += 16) TurnTokens<1>(rows + d, stride, tile + kInt8StepTokens * d + 16 * t);
   }
-}
+  HWY_INLINE void Four() {
+    if (next_ >= last_) return;
+#pragma GCC unroll 4
+    for (int64_t d = 0; d < kDims; d += 16 * kMostBlocks) {
+      TurnTokens<kMostBlocks>(rows_ + d, stride_, tile_ + 16 * next_ + kInt8StepTokens * d);
+    }
+    Step();
+  }
+  void Rest() {
+    while (next_ < last_) Four();
+  }
+
+ private:
+  HWY_INLINE void Step() {
+    next_ += 4;
+    rows_ += 4 * stride_;
+    if (next_ % kBlockTokens == 0 && next_ < last_) Find();
+  }
+  void Find() {
+    if (next_ == last_) return;
+    rows_ = reinterpret_cast<const uint8_t*>(values_[static_cast<size_t>(next_ / kBlockTokens)]) +
+            next_ % kBlockTokens * stride_;
+  }
+
+  Int8Blocks values_ = {};
+  int64_t stride_ = 0;
+  std::byte* tile_ = nullptr;
+  int64_t next_ = 0;  // token
+  int64_t last_ = 0;
+  const uint8_t* rows_ = nullptr;  // of it
+};
 
 // What will be read soon, so many bytes of each block, fetched a few cache lines at a time: a core waits for so many
 // misses at once, and then for each.

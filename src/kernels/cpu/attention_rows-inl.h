@@ -19,19 +19,20 @@ HWY_INLINE void StoreBlocks(Vector v, int32_t* out, int64_t stride) {
 }
 
 // sums[query][token] of N vectors of queries, `x_stride` apart, and `tokens` keys, a multiple of kTokensOfRound: exact
-// sums over `dims`, a multiple of 16, of query and key + kKeyOffset. On the way a line of `ahead` is fetched for each 16
-// dims of a round.
+// sums over `dims`, a multiple of 16, of query and key + kKeyOffset. On the way a line of `ahead` is fetched for each
+// 16 dims of a round.
 template <int N>
 void SumRows(const std::byte* keys, int64_t key_stride, int64_t tokens, int64_t dims, const std::byte* x,
-             int64_t x_stride, const std::byte* ahead, int32_t* sums) {
+             int64_t x_stride, const std::byte* ahead, ValuesToTurn& turned, int32_t* sums) {
   const hn::CappedTag<int32_t, sizeof(Bytes) / sizeof(int32_t)> words;
   const hn::RepartitionToWide<decltype(words)> pairs;
   using Words = hn::Vec<decltype(words)>;
   const auto added = [&](Bytes a, Bytes b) HWY_ATTR {  // a0 + a2, b0 + b2, a1 + a3, b1 + b3 of each block
-    return hn::BitCast(pairs, hn::Add(hn::InterleaveLower(words, Words{a}, Words{b}),
-                                      hn::InterleaveUpper(words, Words{a}, Words{b})));
+    return hn::BitCast(
+        pairs, hn::Add(hn::InterleaveLower(words, Words{a}, Words{b}), hn::InterleaveUpper(words, Words{a}, Words{b})));
   };
   for (; tokens > 0; tokens -= kTokensOfRound, keys += kTokensOfRound * key_stride, sums += kTokensOfRound) {
+    turned.Four();
     Bytes sum[kTokensOfRound][N];
 #pragma GCC unroll 4
     for (int t = 0; t < kTokensOfRound; ++t) {
@@ -64,7 +65,8 @@ void SumRows(const std::byte* keys, int64_t key_stride, int64_t tokens, int64_t 
 
 // Of any number of vectors, as many together as registers allow, or nearly.
 HWY_NOINLINE void SumsOfRows(const std::byte* keys, int64_t key_stride, int64_t tokens, int64_t dims,
-                             const std::byte* x, int64_t x_stride, int64_t vectors, Ahead& ahead, int32_t* sums) {
+                             const std::byte* x, int64_t x_stride, int64_t vectors, Ahead& ahead, ValuesToTurn& turned,
+                             int32_t* sums) {
   constexpr auto kOfVectors = []<size_t... N>(std::index_sequence<N...>) {
     return std::array{SumRows<static_cast<int>(N) + 1>...};
   }
@@ -72,7 +74,7 @@ HWY_NOINLINE void SumsOfRows(const std::byte* keys, int64_t key_stride, int64_t 
   for (int64_t rounds = (vectors + kVectorsOfRound - 1) / kVectorsOfRound; rounds > 0; --rounds) {
     const int64_t count = (vectors + rounds - 1) / rounds;
     const std::byte* const fetched = ahead.Take(tokens / kTokensOfRound * (dims / 16), keys);
-    kOfVectors[static_cast<size_t>(count - 1)](keys, key_stride, tokens, dims, x, x_stride, fetched, sums);
+    kOfVectors[static_cast<size_t>(count - 1)](keys, key_stride, tokens, dims, x, x_stride, fetched, turned, sums);
     vectors -= count;
     x += count * x_stride;
     sums += count * kQueriesOfVector * kInt8StepTokens;
