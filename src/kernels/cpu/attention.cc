@@ -84,6 +84,7 @@ struct Lines {  // the task's lines, one after another
   const AttentionTask& task;
   int64_t group;
 
+  bool starts_row(int64_t line) const { return (task.first_line + line) % group == 0; }
   int64_t row(int64_t line) const { return task.sequence->row_begin + (task.first_line + line) / group; }
   int64_t head(int64_t line) const { return task.kv_head * group + (task.first_line + line) % group; }
   KeySpan span(int64_t line) const { return args.spans[static_cast<size_t>(row(line))]; }
@@ -169,6 +170,35 @@ void RunChosenPiece(const Lines& lines, Steps& steps, int64_t piece, float* stat
   }
 }
 
+// Of the step that starts at position `start`, those that hold some of [begin, end).
+template <class Steps>
+typename Steps::Blocks BlocksOf(const Lines& lines, int64_t start, int64_t begin, int64_t end) {
+  typename Steps::Blocks found = {};
+  for (int64_t at = std::max(start, begin / kBlockTokens * kBlockTokens);
+       at < std::min(start + Steps::kBlocks * kBlockTokens, end); at += kBlockTokens) {
+    const int32_t block = lines.task.sequence->blocks[static_cast<size_t>(at / kBlockTokens)];
+    found[static_cast<size_t>((at - start) / kBlockTokens)] = lines.args.pages.block(block);
+  }
+  return found;
+}
+
+// Of what the task's first line sees: no step before the first has asked for it.
+template <class Steps>
+void FetchFirstStep(const Lines& lines) {
+  constexpr int64_t kStepTokens = Steps::kBlocks * kBlockTokens;
+  const AttentionTask& task = lines.task;
+  const KeySpan span = lines.span(0);
+  const int64_t begin = std::max<int64_t>(span.begin, task.first_piece * kPieceTokens);
+  const int64_t end = std::min<int64_t>(span.end, task.end_piece() * kPieceTokens);
+  const KvLayout& layout = lines.args.pages.layout;
+  for (const std::byte* block : BlocksOf<Steps>(lines, begin / kStepTokens * kStepTokens, begin, end)) {
+    if (!block) continue;
+    for (int64_t i = KeyOffset(layout, task.kv_head); i < KeyOffset(layout, task.kv_head + 1); i += 64) {
+      __builtin_prefetch(block + i, 0, 2);
+    }
+  }
+}
+
 template <class Steps>
 void RunPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
   const KvPages& pages = lines.args.pages;
@@ -192,25 +222,17 @@ void RunPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
   const int64_t end_of_task = std::min(end, task.end_piece() * kPieceTokens);
   end = std::min(end, (piece + 1) * kPieceTokens);
   constexpr int64_t kStepTokens = Steps::kBlocks * kBlockTokens;
-  const auto blocks = [&](int64_t start, int64_t seen_end) {  // those of a step that lines look at
-    typename Steps::Blocks found = {};
-    for (int64_t at = std::max(start, begin / kBlockTokens * kBlockTokens);
-         at < std::min(start + kStepTokens, seen_end); at += kBlockTokens) {
-      found[static_cast<size_t>((at - start) / kBlockTokens)] =
-          pages.block(task.sequence->blocks[static_cast<size_t>(at / kBlockTokens)]);
-    }
-    return found;
-  };
+  const auto blocks = [&](int64_t start, int64_t seen_end) { return BlocksOf<Steps>(lines, start, begin, seen_end); };
   for (int64_t start = begin / kStepTokens * kStepTokens; start < end; start += kStepTokens) {
     bool open = false;
     for (int64_t line = 0; line < task.lines;) {
       KeySpan seen[kSpansOfRun] = {Within(lines.span(line), start, kStepTokens)};
+      KeySpan next = seen[0];
       int64_t run = 1;
-      while (run < Steps::kMostLines && line + run < task.lines) {
-        const KeySpan next = Within(lines.span(line + run), start, kStepTokens);
+      for (; run < Steps::kMostLines && line + run < task.lines; ++run) {
+        if (lines.starts_row(line + run)) next = Within(lines.span(line + run), start, kStepTokens);
         if (!Steps::Together(seen[0], next)) break;
         if (run < kSpansOfRun) seen[run] = next;
-        ++run;
       }
       if (seen[0].begin < seen[0].end) {
         if (!open) {
@@ -236,6 +258,7 @@ void RunOf(const AttentionArgs& args, const AttentionTask& task, const StepsAt& 
   float* const floats = memory.Floats(floats_of_steps + 2 * task.lines * state_floats);
   Steps steps = steps_at(floats);
   float* const states = floats + floats_of_steps;
+  if (!args.chosen) FetchFirstStep<Steps>(lines);
   float* const total = task.merges ? task.states : states + task.lines * state_floats;
   for (int64_t line = 0; line < task.lines; ++line) {
     steps.SetQuery(line, args.q + lines.row(line) * args.q_stride + lines.head(line) * layout.key_dim, args.scale);
