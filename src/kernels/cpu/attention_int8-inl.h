@@ -23,11 +23,12 @@ template <bool kKeys>
 constexpr int64_t kLineSums = kKeys ? kInt8StepTokens : kDimsAtOnce;
 
 // sums[r][16 g + n] = the exact sum over k of x[r][k] * tile[g][k / 4][n][k % 4] for R lines and G groups, over quads
-// [first, last), multiples of 4, of the `quads` of a group. On the way a line of `ahead` is fetched for each quad.
+// [first, last), multiples of 4, of the `quads` of a group. On the way a line of `ahead` is fetched for each quad, and
+// with VNNI or SDOT, of values, four tokens are `turned` for every fourth.
 template <bool kKeys, int R, int G>
 HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, int64_t last, const Factor* x,
-                          int64_t x_stride, [[maybe_unused]] const std::byte* ahead, ValuesToTurn& turned,
-                          int32_t* sums) {
+                          int64_t x_stride, [[maybe_unused]] const std::byte* ahead,
+                          [[maybe_unused]] ValuesToTurn& turned, int32_t* sums) {
 #if GANNET_INT8_VNNI
   constexpr int kVectors = kParts * G;
   Bytes sum[R][kVectors];
