@@ -1,7 +1,7 @@
 // Attention over paged blocks, one task of attention_plan.h at a time. What a block does to the lines that see it is
 // the affair of a Steps class, one per kind of cache: SetQuery of every line, then Open kBlocks of them (null where no
 // line looks), say which to Expect next, and Step over them with as many lines as go Together; Step has the spans of
-// the first kSpansOfRun.
+// the first kSpansOfRun, and kReadsFresh says whether it reads the values of states that nothing was added to.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

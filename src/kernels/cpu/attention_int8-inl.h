@@ -18,7 +18,6 @@ constexpr int kLinesOfSums = 4;
 #endif
 constexpr int64_t kLinesAtOnce = 32;
 
-constexpr int64_t kDimsAtOnce = 64;  // of values
 template <bool kKeys>
 constexpr int64_t kLineSums = kKeys ? kInt8StepTokens : kDimsAtOnce;
 
@@ -123,14 +122,11 @@ HWY_NOINLINE void Sums(const std::byte* tile, int64_t groups, int64_t quads, int
     return std::array{SumsOf<kKeys, static_cast<int>(R) + 1>...};
   }
   (std::make_index_sequence<kLinesOfSums>());
-  for (int64_t rounds = (lines + kLinesOfSums - 1) / kLinesOfSums; rounds > 0; --rounds) {
-    const int64_t count = (lines + rounds - 1) / rounds;
+  InRounds<kLinesOfSums>(lines, [&](int64_t line, int64_t count) {
     const std::byte* const fetched = ahead.Take((groups + kGroupsAtOnce - 1) / kGroupsAtOnce * (last - first), tile);
-    kOfLines[static_cast<size_t>(count - 1)](tile, groups, quads, first, last, x, x_stride, fetched, turned, sums);
-    lines -= count;
-    x += count * x_stride;
-    sums += count * kLineSums<kKeys>;
-  }
+    kOfLines[static_cast<size_t>(count - 1)](tile, groups, quads, first, last, x + line * x_stride, x_stride, fetched,
+                                             turned, sums + line * kLineSums<kKeys>);
+  });
 }
 
 #ifdef GANNET_INT8_AMX
@@ -233,12 +229,12 @@ HWY_INLINE std::byte* ValueTilesAt(const KvLayout& layout, std::byte* tiles, int
 
 void MakeTiles(const KvLayout& layout, const Int8Blocks& blocks, std::byte* tiles) {
   if (UsesTiles(layout)) return;  // StepLines turns the values on its way
-  for (size_t b = 0; b < blocks.size(); ++b) {
-    if (blocks[b] && TurnsKeys(layout))
-      MakeKeyTiles(layout, blocks[b], KeyTilesAt(layout, tiles, static_cast<int64_t>(b)));
+  for (size_t b = 0; TurnsKeys(layout) && b < blocks.size(); ++b) {
+    if (blocks[b]) MakeKeyTiles(layout, blocks[b], KeyTilesAt(layout, tiles, static_cast<int64_t>(b)));
   }
-  const int64_t first = blocks[0] ? 0 : kBlockTokens;
-  const int64_t last = blocks.back() ? kInt8StepTokens : kBlockTokens;
+  const auto absent = std::ranges::count(blocks, nullptr);  // all before the others, or all after them
+  const int64_t first = blocks[0] ? 0 : kBlockTokens * absent;
+  const int64_t last = first + kInt8StepTokens - kBlockTokens * absent;
   for (int64_t d = 0; d < PaddedValueDim(layout); d += kDimsAtOnce) {
     ValuesFrom(layout, blocks, d, first, last, ValueTilesAt(layout, tiles, d)).Rest();
   }

@@ -128,26 +128,24 @@ HWY_INLINE void TurnTokens(const uint8_t* rows, int64_t stride, std::byte* tile)
   });
 }
 
-// The values of a step's tokens [first, last), multiples of four, to be turned four at a time.
+constexpr int64_t kDimsAtOnce = 64;  // of values
+
+// Dims of the values of a step's tokens [first, last), multiples of four, to be turned four tokens at a time.
 class ValuesToTurn {
  public:
-  static constexpr int64_t kDims = 64;
   ValuesToTurn() = default;
-  // `values` are those of each block. Without a whole kDims they are turned here.
+  // `values` are those of each block. Less than kDimsAtOnce are turned here.
   ValuesToTurn(const Int8Blocks& values, int64_t stride, int64_t dims, int64_t first, int64_t last, std::byte* tile)
       : values_(values), stride_(stride), tile_(tile), next_(first), last_(last) {
     Find();
-    for (; dims < kDims && next_ < last_; Step()) {
-      for (int64_t d = 0; d < dims; d += 16)
-        TurnTokens<1>(rows_ + d, stride_, tile_ + 16 * next_ + kInt8StepTokens * d);
+    for (; dims < kDimsAtOnce && next_ < last_; Step()) {
+      for (int64_t d = 0; d < dims; d += 16) Turn<1>(d);
     }
   }
   HWY_INLINE void Four() {
     if (next_ >= last_) return;
 #pragma GCC unroll 4
-    for (int64_t d = 0; d < kDims; d += 16 * kMostBlocks) {
-      TurnTokens<kMostBlocks>(rows_ + d, stride_, tile_ + 16 * next_ + kInt8StepTokens * d);
-    }
+    for (int64_t d = 0; d < kDimsAtOnce; d += 16 * kMostBlocks) Turn<kMostBlocks>(d);
     Step();
   }
   void Rest() {
@@ -155,13 +153,17 @@ class ValuesToTurn {
   }
 
  private:
+  template <int kBlocks>
+  HWY_INLINE void Turn(int64_t d) {
+    TurnTokens<kBlocks>(rows_ + d, stride_, tile_ + 16 * next_ + kInt8StepTokens * d);
+  }
   HWY_INLINE void Step() {
     next_ += 4;
     rows_ += 4 * stride_;
-    if (next_ % kBlockTokens == 0 && next_ < last_) Find();
+    if (next_ % kBlockTokens == 0) Find();
   }
   void Find() {
-    if (next_ == last_) return;
+    if (next_ >= last_) return;
     rows_ = reinterpret_cast<const uint8_t*>(values_[static_cast<size_t>(next_ / kBlockTokens)]) +
             next_ % kBlockTokens * stride_;
   }
@@ -212,6 +214,17 @@ class Ahead {
   const std::byte* at_ = nullptr;
   int64_t left_ = 0;
 };
+
+// Rounds of at most kMost of `all`, as even as they go: round(how many came before, how many).
+template <int64_t kMost, class Round>
+HWY_INLINE void InRounds(int64_t all, const Round& round) {
+  int64_t done = 0;
+  for (int64_t rounds = (all + kMost - 1) / kMost; rounds > 0; --rounds) {
+    const int64_t count = (all - done + rounds - 1) / rounds;
+    round(done, count);
+    done += count;
+  }
+}
 
 // What makes a line's sums over a part of the key scores.
 struct ScoresOfPart {

@@ -25,7 +25,9 @@ constexpr int64_t kInt8StepTokens = kInt8StepBlocks * kBlockTokens;
 using Int8Blocks = std::array<const std::byte*, kInt8StepBlocks>;
 
 // A query: its factors for PaddedKeyDim, at most 2 bytes each, then for each part fp32 scale and int32 sum of factors.
-// Those of table amx lie in sixteens, [PaddedKeyDim / 4][16 queries][4], then the scales of each, where KeysInPlace.
+// Where keys are multiplied as they lie, queries lie together, then the scales of each: of table amx and KeysInPlace
+// sixteen, [PaddedKeyDim / 4][16 queries][4]; of a latent with VNNI or SDOT as many as a vector has sixteens of bytes,
+// [PaddedKeyDim / 16][queries][16].
 inline int64_t Int8QueryBytes(const KvLayout& layout) { return (2 * PaddedKeyDim(layout) + 16 + 63) / 64 * 64; }
 constexpr int64_t kQueriesTogether = 16;
 // Parts of whole registers of AMX, which multiplies keys as they lie in the cache, for the many heads of a latent. A
@@ -42,7 +44,7 @@ inline int64_t Int8TileBytes(const KvLayout& layout) {
 struct Int8AttentionLeaves {
   // Query `line` of `queries`, whose memory holds a multiple of kQueriesTogether; of scale * q.
   void (*set_query)(const KvLayout& layout, const float* q, float scale, std::byte* queries, int64_t line);
-  // Int8TileBytes of `tiles`, for more than one step over them. Where AMX finds KeysInPlace it makes none.
+  // Int8TileBytes of `tiles`, for more than one step over them: what is turned at all, with AMX on the way only.
   void (*make_tiles)(const KvLayout& layout, const Int8Blocks& blocks, std::byte* tiles);
   // Tokens `seen` of the blocks for `lines` queries from `line`, and their states. Unless `made`, it makes tiles of
   // what it reads. `next` will be read soon, and may be fetched meanwhile.

@@ -71,12 +71,9 @@ HWY_NOINLINE void SumsOfRows(const std::byte* keys, int64_t key_stride, int64_t 
     return std::array{SumRows<static_cast<int>(N) + 1>...};
   }
   (std::make_index_sequence<kVectorsOfRound>());
-  for (int64_t rounds = (vectors + kVectorsOfRound - 1) / kVectorsOfRound; rounds > 0; --rounds) {
-    const int64_t count = (vectors + rounds - 1) / rounds;
+  InRounds<kVectorsOfRound>(vectors, [&](int64_t vector, int64_t count) {
     const std::byte* const fetched = ahead.Take(tokens / kTokensOfRound * (dims / 16), keys);
-    kOfVectors[static_cast<size_t>(count - 1)](keys, key_stride, tokens, dims, x, x_stride, fetched, turned, sums);
-    vectors -= count;
-    x += count * x_stride;
-    sums += count * kQueriesOfVector * kInt8StepTokens;
-  }
+    kOfVectors[static_cast<size_t>(count - 1)](keys, key_stride, tokens, dims, x + vector * x_stride, x_stride, fetched,
+                                               turned, sums + vector * kQueriesOfVector * kInt8StepTokens);
+  });
 }
