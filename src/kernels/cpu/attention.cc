@@ -84,7 +84,8 @@ struct Lines {  // the task's lines, one after another
   const AttentionTask& task;
   int64_t group;
 
-  bool starts_row(int64_t line) const { return (task.first_line + line) % group == 0; }
+  // The first line of the row after that of `line`.
+  int64_t next_row(int64_t line) const { return line + group - (task.first_line + line) % group; }
   int64_t row(int64_t line) const { return task.sequence->row_begin + (task.first_line + line) / group; }
   int64_t head(int64_t line) const { return task.kv_head * group + (task.first_line + line) % group; }
   KeySpan span(int64_t line) const { return args.spans[static_cast<size_t>(row(line))]; }
@@ -212,7 +213,7 @@ void RunPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
   if (lines.args.chosen) return RunChosenPiece(lines, steps, piece, states);
   int64_t begin = std::numeric_limits<int64_t>::max();
   int64_t end = 0;
-  for (int64_t line = 0; line < task.lines; ++line) {
+  for (int64_t line = 0; line < task.lines; line = lines.next_row(line)) {
     const KeySpan span = lines.span(line);
     if (span.begin >= span.end) continue;
     begin = std::min<int64_t>(begin, span.begin);
@@ -222,15 +223,21 @@ void RunPiece(const Lines& lines, Steps& steps, int64_t piece, float* states) {
   const int64_t end_of_task = std::min(end, task.end_piece() * kPieceTokens);
   end = std::min(end, (piece + 1) * kPieceTokens);
   constexpr int64_t kStepTokens = Steps::kBlocks * kBlockTokens;
+  const int64_t second_row = lines.next_row(0);
   const auto blocks = [&](int64_t start, int64_t seen_end) { return BlocksOf<Steps>(lines, start, begin, seen_end); };
   for (int64_t start = begin / kStepTokens * kStepTokens; start < end; start += kStepTokens) {
     bool open = false;
+    int64_t next_row = second_row;
     for (int64_t line = 0; line < task.lines;) {
+      if (line == next_row) next_row += lines.group;
       KeySpan seen[kSpansOfRun] = {Within(lines.span(line), start, kStepTokens)};
       KeySpan next = seen[0];
       int64_t run = 1;
       for (; run < Steps::kMostLines && line + run < task.lines; ++run) {
-        if (lines.starts_row(line + run)) next = Within(lines.span(line + run), start, kStepTokens);
+        if (line + run == next_row) {
+          next = Within(lines.span(line + run), start, kStepTokens);
+          next_row += lines.group;
+        }
         if (!Steps::Together(seen[0], next)) break;
         if (run < kSpansOfRun) seen[run] = next;
       }

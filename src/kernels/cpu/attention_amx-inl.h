@@ -73,9 +73,9 @@ HWY_INLINE const std::byte* RowOf(const Int8Blocks& blocks, int64_t token, int64
 }
 
 // sums[line][token] of tokens [first, last), multiples of 16. Each round fetches `lines_ahead`.
-HWY_NOINLINE void SumsOfKeys(const KvLayout& layout, const KeyPart& part, const Int8Blocks& blocks,
-                             const std::byte* queries, int64_t line, int64_t lines, int64_t first, int64_t last,
-                             Ahead& ahead, int64_t lines_ahead, int32_t* sums) {
+HWY_NOINLINE void KeysOfTiles(const KvLayout& layout, const KeyPart& part, const Int8Blocks& blocks,
+                              const std::byte* queries, int64_t line, int64_t lines, int64_t first, int64_t last,
+                              Ahead& ahead, int64_t lines_ahead, int32_t* sums) {
   const int64_t stride = PaddedKeyDim(layout);
   const int64_t dims = RoundUp16(part.dims);
   const int64_t end = line + lines;
@@ -153,8 +153,8 @@ HWY_INLINE void SaveDims(bool two, int32_t* sums) {
 
 // sums[line][dim] of four groups of 16 dims for two sixteens of lines over the blocks of tokens [first, last); factors
 // of tokens that no line sees are zero.
-HWY_NOINLINE void SumsOfValues(const std::byte* dims, const Factor* factors, bool two, int64_t first, int64_t last,
-                               int32_t* sums) {
+HWY_NOINLINE void ValuesOfTiles(const std::byte* dims, const Factor* factors, bool two, int64_t first, int64_t last,
+                                int32_t* sums) {
   constexpr int64_t kGroupBytes = 16 * kInt8StepTokens;
   for (int64_t group = 0; group < 4; group += 2, dims += 2 * kGroupBytes, sums += 32) {
     ZeroTile<0>();

@@ -18,17 +18,36 @@ constexpr int kLinesOfSums = 4;
 #endif
 constexpr int64_t kLinesAtOnce = 32;
 
-template <bool kKeys>
-constexpr int64_t kLineSums = kKeys ? kInt8StepTokens : kDimsAtOnce;
+// Where exact sums of a step's lines go: of keys they are kept, [line][kInt8StepTokens],
+struct SumsOfKeys {
+  static constexpr bool kKeys = true;
+  int32_t* sums;
+  HWY_INLINE SumsOfKeys From(int64_t line, int64_t group) const { return {sums + line * kInt8StepTokens + 16 * group}; }
+  HWY_INLINE auto OfLine(int r) const {
+    return [to = sums + r * kInt8StepTokens](IntVec sum, int vector)
+               HWY_ATTR { hn::StoreU(sum, IntTag(), to + kLanes * vector); };
+  }
+};
+// of values they are added to the lines' states.
+struct SumsOfValues {
+  static constexpr bool kKeys = false;
+  const LineOfStep* lines;
+  int64_t dim;
+  HWY_INLINE SumsOfValues From(int64_t line, int64_t group) const { return {lines + line, dim + 16 * group}; }
+  HWY_INLINE auto OfLine(int r) const {
+    return [to = AddToState(lines[r], dim)](IntVec sum, int vector) HWY_ATTR { to.Add(sum, vector); };
+  }
+};
 
-// sums[r][16 g + n] = the exact sum over k of x[r][k] * tile[g][k / 4][n][k % 4] for R lines and G groups, over quads
-// [first, last), multiples of 4, of the `quads` of a group. On the way a line of `ahead` is fetched for each quad, and
-// with VNNI or SDOT, of values, four tokens are `turned` for every fourth.
-template <bool kKeys, int R, int G>
+// The exact sum over k of x[r][k] * tile[g][k / 4][n][k % 4], for R lines and G groups, over quads [first, last),
+// multiples of 4, of the `quads` of a group. On the way a line of `ahead` is fetched for each quad, and with VNNI or
+// SDOT, of values, four tokens are `turned` for every fourth.
+template <int R, int G, class Out>
 HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, int64_t last, const Factor* x,
                           int64_t x_stride, [[maybe_unused]] const std::byte* ahead,
-                          [[maybe_unused]] ValuesToTurn& turned, int32_t* sums) {
+                          [[maybe_unused]] ValuesToTurn& turned, const Out& out) {
 #if GANNET_INT8_VNNI
+  constexpr bool kKeys = Out::kKeys;
   constexpr int kVectors = kParts * G;
   Bytes sum[R][kVectors];
 #pragma GCC unroll 10
@@ -50,16 +69,15 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         Bytes& s = sum[r][v];
-        s = kKeys ? AddDots(s, four[v], factors) : AddDotsOfBytes(s, factors, four[v]);
+        s = Pinned(kKeys ? AddDots(s, four[v], factors) : AddDotsOfBytes(s, factors, four[v]));
       }
     }
   }
 #pragma GCC unroll 10
   for (int r = 0; r < R; ++r) {
+    const auto to = out.OfLine(r);
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      __builtin_memcpy(sums + r * kLineSums<kKeys> + kLanes * v, &sum[r][v], sizeof(Bytes));
-    }
+    for (int v = 0; v < kVectors; ++v) to(IntVec{sum[r][v]}, v);
   }
 #elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
   for (int part = 0; part < kParts * G; ++part) {
@@ -81,51 +99,51 @@ HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, i
     }
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
-      const Bytes sum = AddNeighbours(pairs[r][0], pairs[r][1]);
-      __builtin_memcpy(sums + r * kLineSums<kKeys> + kLanes * part, &sum, sizeof(sum));
+      out.OfLine(r)(IntVec{AddNeighbours(pairs[r][0], pairs[r][1])}, part);
     }
   }
 #else
+  alignas(64) int32_t sums[16 * G];
   for (int r = 0; r < R; ++r) {
     for (int n = 0; n < 16 * G; ++n) {
-      int32_t sum = 0;
+      sums[n] = 0;
       for (int64_t q = first; q < last; ++q) {
         const std::byte* four = tile + 64 * (n / 16 * quads + q) + 4 * (n % 16);
-        for (int i = 0; i < 4; ++i) sum += x[r * x_stride + 4 * q + i] * std::to_integer<int8_t>(four[i]);
+        for (int i = 0; i < 4; ++i) sums[n] += x[r * x_stride + 4 * q + i] * std::to_integer<int8_t>(four[i]);
       }
-      sums[r * kLineSums<kKeys> + n] = sum;
     }
+    const auto to = out.OfLine(r);
+    for (int v = 0; v < kParts * G; ++v) to(hn::LoadU(IntTag(), sums + kLanes * v), v);
   }
 #endif
 }
 
-// The same of `groups` groups and R lines; a line of sums is kLineSums long.
-template <bool kKeys, int R>
+// The same of `groups` groups and R lines.
+template <int R, class Out>
 void SumsOf(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last, const Factor* x,
-            int64_t x_stride, const std::byte* ahead, ValuesToTurn& turned, int32_t* sums) {
+            int64_t x_stride, const std::byte* ahead, ValuesToTurn& turned, const Out& out) {
   int64_t g = 0;
   for (; g + kGroupsAtOnce <= groups; g += kGroupsAtOnce, ahead += 64 * (last - first)) {
-    SumGroups<kKeys, R, kGroupsAtOnce>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, turned,
-                                       sums + 16 * g);
+    SumGroups<R, kGroupsAtOnce>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, turned, out.From(0, g));
   }
   for (; g < groups; ++g, ahead += 64 * (last - first)) {
-    SumGroups<kKeys, R, 1>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, turned, sums + 16 * g);
+    SumGroups<R, 1>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, turned, out.From(0, g));
   }
 }
 
 // Of any number of lines, as many together as registers allow, or nearly.
-template <bool kKeys>
+template <class Out>
 HWY_NOINLINE void Sums(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last,
                        const Factor* x, int64_t x_stride, int64_t lines, Ahead& ahead, ValuesToTurn& turned,
-                       int32_t* sums) {
+                       const Out& out) {
   constexpr auto kOfLines = []<size_t... R>(std::index_sequence<R...>) {
-    return std::array{SumsOf<kKeys, static_cast<int>(R) + 1>...};
+    return std::array{SumsOf<static_cast<int>(R) + 1, Out>...};
   }
   (std::make_index_sequence<kLinesOfSums>());
   InRounds<kLinesOfSums>(lines, [&](int64_t line, int64_t count) {
     const std::byte* const fetched = ahead.Take((groups + kGroupsAtOnce - 1) / kGroupsAtOnce * (last - first), tile);
     kOfLines[static_cast<size_t>(count - 1)](tile, groups, quads, first, last, x + line * x_stride, x_stride, fetched,
-                                             turned, sums + line * kLineSums<kKeys>);
+                                             turned, out.From(line, 0));
   });
 }
 
@@ -135,17 +153,15 @@ HWY_INLINE bool UsesTiles(const KvLayout& layout) { return KeysInPlace(layout); 
 HWY_INLINE bool UsesTiles(const KvLayout&) { return false; }
 #endif
 #if GANNET_INT8_VNNI
-#include "kernels/cpu/attention_rows-inl.h"
 // Many heads to a key are worth the turning of their sums instead of the keys.
 HWY_INLINE bool UsesRows(const KvLayout& layout) { return layout.latent && !UsesTiles(layout); }
 #else
-constexpr int kQueriesOfVector = 1;
 HWY_INLINE bool UsesRows(const KvLayout&) { return false; }
 #endif
 
 // So many queries lie together, from the first of them: factors, then the scales of each.
 HWY_INLINE int64_t Together(const KvLayout& layout) {
-  return UsesTiles(layout) ? kQueriesTogether : UsesRows(layout) ? kQueriesOfVector : 1;
+  return UsesTiles(layout) ? kQueriesTogether : UsesRows(layout) ? kLinesOfVector : 1;
 }
 template <typename Byte>
 HWY_INLINE Byte* QueriesWith(const KvLayout& layout, Byte* queries, int64_t line) {
@@ -159,6 +175,9 @@ HWY_INLINE auto* ScalesOf(const KvLayout& layout, Byte* queries, int64_t line) {
          2 * (line % together);
 }
 
+#if GANNET_INT8_VNNI
+#include "kernels/cpu/attention_rows-inl.h"
+#endif
 #ifdef GANNET_INT8_AMX
 #include "kernels/cpu/attention_amx-inl.h"
 #endif
@@ -196,7 +215,8 @@ void SetQuery(const KvLayout& layout, const float* q, float scale, std::byte* qu
         hn::StoreU(hn::DemoteTo(narrow, quants), narrow, factors + together * (part.place + d) + kLanes * i);
       }
     }
-    scales[part.scale] = {of_part.scale, hn::GetLane(hn::SumOfLanes(IntTag(), sums))};
+    const int offset = UsesTiles(layout) ? 0 : kKeyOffset;
+    scales[part.scale] = {of_part.scale, -offset * hn::GetLane(hn::SumOfLanes(IntTag(), sums))};
   }
 }
 
@@ -207,14 +227,11 @@ void MakeKeyTiles(const KvLayout& layout, const std::byte* block, std::byte* til
   }
 }
 
-// Of at most kDimsAtOnce from dim d.
-ValuesToTurn ValuesFrom(const KvLayout& layout, const Int8Blocks& blocks, int64_t d, int64_t first, int64_t last,
-                        std::byte* tile) {
-  Int8Blocks values = blocks;
-  for (const std::byte*& of_block : values) {
-    if (of_block) of_block += ValueOffset(layout, 0) + d;
+Int8Blocks ValuesOf(const KvLayout& layout, Int8Blocks blocks) {
+  for (const std::byte*& of_block : blocks) {
+    if (of_block) of_block += ValueOffset(layout, 0);
   }
-  return {values, ValueStride(layout), std::min(kDimsAtOnce, PaddedValueDim(layout) - d), first, last, tile};
+  return blocks;
 }
 
 HWY_INLINE bool TurnsKeys(const KvLayout& layout) { return !UsesTiles(layout) && !UsesRows(layout); }
@@ -235,25 +252,12 @@ void MakeTiles(const KvLayout& layout, const Int8Blocks& blocks, std::byte* tile
   const auto absent = std::ranges::count(blocks, nullptr);  // all before the others, or all after them
   const int64_t first = blocks[0] ? 0 : kBlockTokens * absent;
   const int64_t last = first + kInt8StepTokens - kBlockTokens * absent;
-  for (int64_t d = 0; d < PaddedValueDim(layout); d += kDimsAtOnce) {
-    ValuesFrom(layout, blocks, d, first, last, ValueTilesAt(layout, tiles, d)).Rest();
-  }
-}
-
-// Groups of 16 values of a state: kept times what they were, and the sums. Nothing was written where nothing is kept.
-HWY_INLINE void AddToState(const int32_t* sums, int64_t groups, const LineOfStep& line, float* values) {
-  const F32x16 unit = Broadcast(line.unit);
-  const F32x16 factor = Broadcast(line.kept);
-  if (line.kept == 0) {
-#pragma GCC unroll 4
-    for (int64_t i = 0; i < 16 * groups; i += 16) {
-      Store(MulAdd(ToFloat(LoadSums(sums + i, 0)), unit, Broadcast(0)), values + i);
-    }
-  } else {
-#pragma GCC unroll 4
-    for (int64_t i = 0; i < 16 * groups; i += 16) {
-      Store(MulAdd(ToFloat(LoadSums(sums + i, 0)), unit, Mul(Load(values + i), factor)), values + i);
-    }
+  const Int8Blocks values = ValuesOf(layout, blocks);
+  const int64_t dims = PaddedValueDim(layout);
+  ValuesToTurn turned(values, ValueStride(layout), first, last);
+  for (int64_t d = 0; d < dims; d += kDimsAtOnce) {
+    turned.Begin(d, dims - d, ValueTilesAt(layout, tiles, d));
+    turned.Rest();
   }
 }
 
@@ -266,75 +270,73 @@ enum class LinesOfStep { kAll, kFirst, kMore };
 void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
                const Int8Blocks& blocks, const float* scales, KeySpan seen, Ahead& ahead, LinesOfStep which,
                float* states) {
-  alignas(64) int32_t sums[2][(kLinesAtOnce + kQueriesOfVector) * kInt8StepTokens];
-  const int64_t before = UsesRows(layout) ? line % kQueriesOfVector : 0;  // lines of the first vector that are not seen
+  alignas(64) int32_t sums[2][kLinesAtOnce * kInt8StepTokens];
   const int64_t x_stride = Int8QueryBytes(layout) / static_cast<int64_t>(sizeof(Factor));
   const int64_t first = seen.begin / 16 * 16;
   const int64_t last = (seen.end + 15) / 16 * 16;
   const bool tiled = UsesTiles(layout);
-  const int offset = tiled ? 0 : kKeyOffset;
   const int64_t dims = PaddedValueDim(layout);
   const auto parts = KeyParts(layout);
   const size_t part_count = parts[1].dims == 0 ? 1 : 2;
   // Of tiles an eighth is fetched with the keys, a half with the values.
   const int64_t with_lines = tiled ? ahead.Share(2, 2 * lines) : 0;
   const int64_t value_rounds = (dims + kDimsAtOnce - 1) / kDimsAtOnce;
-  const int64_t with_values = tiled ? ahead.Share(4, lines * value_rounds) : 0;
-#ifdef GANNET_INT8_AMX
-  for (size_t p = 0; tiled && p < part_count; ++p) {
-    SumsOfKeys(layout, parts[p], blocks, queries, line, lines, first, last, ahead,
-               ahead.Share(1, kInt8StepTokens / 32 * PaddedKeyDim(layout) / 64), sums[p]);
-  }
-#endif
+  [[maybe_unused]] const int64_t with_values = tiled ? ahead.Share(4, lines * value_rounds) : 0;
   const auto place_of = [&](int64_t d) { return which != LinesOfStep::kAll ? d : tiled ? 0 : d % (2 * kDimsAtOnce); };
-  const auto to_turn = [&](int64_t d) {
-    return tiled || which == LinesOfStep::kMore
-               ? ValuesToTurn()
-               : ValuesFrom(layout, blocks, d, first, last, ValueTilesAt(layout, tiles, place_of(d)));
+  const Int8Blocks values = ValuesOf(layout, blocks);
+  ValuesToTurn turned(values, ValueStride(layout), first, last);
+  const auto turn = [&](int64_t d) {
+    if (tiled || which == LinesOfStep::kMore || d >= dims) return;
+    turned.Begin(d, dims - d, ValueTilesAt(layout, tiles, place_of(d)));
   };
-  ValuesToTurn turned = to_turn(0);
-  for (int64_t from = first, to; !tiled && from < last; from = to) {
-    const int64_t block = from / kBlockTokens;
-    to = std::min(last, (block + 1) * kBlockTokens);
-#if GANNET_INT8_VNNI
-    if (UsesRows(layout)) {
-      const std::byte* const rows = blocks[static_cast<size_t>(block)] + from % kBlockTokens * PaddedKeyDim(layout);
-      for (size_t p = 0; p < part_count; ++p) {
-        SumsOfRows(rows + parts[p].place, PaddedKeyDim(layout), to - from, RoundUp16(parts[p].dims),
-                   QueriesWith(layout, queries, line) + kQueriesOfVector * parts[p].place,
-                   kQueriesOfVector * Int8QueryBytes(layout),
-                   (before + lines + kQueriesOfVector - 1) / kQueriesOfVector, ahead, turned, sums[p] + from);
-      }
-      continue;
-    }
-#endif
-    std::byte* const keys = which == LinesOfStep::kAll ? tiles : KeyTilesAt(layout, tiles, block);
-    if (which != LinesOfStep::kMore) MakeKeyTiles(layout, blocks[static_cast<size_t>(block)], keys);
-    for (size_t p = 0; p < part_count; ++p) {
-      const int64_t quads = RoundUp16(parts[p].dims) / 4;
-      Sums<true>(keys + kBlockTokens * parts[p].place + 4 * (from % kBlockTokens) * quads, (to - from) / 16, quads, 0,
-                 quads, reinterpret_cast<const Factor*>(queries) + line * x_stride + parts[p].place, x_stride, lines,
-                 ahead, turned, sums[p] + from);
-    }
-  }
-
-  alignas(64) Factor factors[kLinesAtOnce * kInt8StepTokens];
+  turn(0);
   LineOfStep of_lines[kLinesAtOnce];
   const int64_t state_floats = AttentionCarry(layout);
-  for (int64_t r = 0; r < lines; ++r) {
-    const QueryScale* const query_scales = ScalesOf(layout, queries, line + r);
-    for (size_t p = 0; p < part_count; ++p) {
-      const QueryScale& by = query_scales[parts[p].scale];
-      of_lines[r].parts[p] = {sums[p] + (before + r) * kInt8StepTokens, -offset * by.sum, by.scale,
-                              scales + parts[p].scale * kInt8StepTokens};
+  for (int64_t r = 0; r < lines; ++r) of_lines[r].state = states + r * state_floats;
+  const std::span<LineOfStep> all{of_lines, static_cast<size_t>(lines)};
+  alignas(64) Factor memory[(kLinesAtOnce + kLinesOfVector) * kInt8StepTokens];
+  Factor* factors = memory;
+#if GANNET_INT8_VNNI
+  if (UsesRows(layout)) {
+    const int64_t before = line % kLinesOfVector;  // lines of the first vector that are not seen
+    FactorsOfRows(layout, queries, line, blocks, scales, seen, ahead, turned, all, before,
+                  reinterpret_cast<uint8_t*>(factors));
+    factors += before * kInt8StepTokens;
+  } else
+#endif
+  {
+#ifdef GANNET_INT8_AMX
+    for (size_t p = 0; tiled && p < part_count; ++p) {
+      KeysOfTiles(layout, parts[p], blocks, queries, line, lines, first, last, ahead,
+                  ahead.Share(1, kInt8StepTokens / 32 * PaddedKeyDim(layout) / 64), sums[p]);
     }
-    of_lines[r].state = states + r * state_floats;
+#endif
+    for (int64_t from = first, to; !tiled && from < last; from = to) {
+      const int64_t block = from / kBlockTokens;
+      to = std::min(last, (block + 1) * kBlockTokens);
+      std::byte* const keys = which == LinesOfStep::kAll ? tiles : KeyTilesAt(layout, tiles, block);
+      if (which != LinesOfStep::kMore) MakeKeyTiles(layout, blocks[static_cast<size_t>(block)], keys);
+      for (size_t p = 0; p < part_count; ++p) {
+        const int64_t quads = RoundUp16(parts[p].dims) / 4;
+        Sums(keys + kBlockTokens * parts[p].place + 4 * (from % kBlockTokens) * quads, (to - from) / 16, quads, 0,
+             quads, reinterpret_cast<const Factor*>(queries) + line * x_stride + parts[p].place, x_stride, lines, ahead,
+             turned, SumsOfKeys{sums[p] + from});
+      }
+    }
+    for (int64_t r = 0; r < lines; ++r) {
+      const QueryScale* const query_scales = ScalesOf(layout, queries, line + r);
+      for (size_t p = 0; p < part_count; ++p) {
+        const QueryScale& by = query_scales[parts[p].scale];
+        of_lines[r].parts[p] = {sums[p] + r * kInt8StepTokens, by.more, by.scale,
+                                scales + parts[p].scale * kInt8StepTokens};
+      }
+    }
+    const bool whole = seen.end - seen.begin == kInt8StepTokens;
+    const auto soften = whole ? SoftenLines<true, kLinesAtOnce, ProbabilityFactor>
+                              : SoftenLines<false, kLinesAtOnce, ProbabilityFactor>;
+    soften(all, part_count, seen, scales + ValueScale(layout) * kInt8StepTokens, ahead, with_lines,
+           reinterpret_cast<ProbabilityFactor*>(factors));
   }
-  const bool whole = seen.end - seen.begin == kInt8StepTokens;
-  const auto soften =
-      whole ? SoftenLines<true, kLinesAtOnce, ProbabilityFactor> : SoftenLines<false, kLinesAtOnce, ProbabilityFactor>;
-  soften({of_lines, static_cast<size_t>(lines)}, part_count, seen, scales + ValueScale(layout) * kInt8StepTokens, ahead,
-         with_lines, reinterpret_cast<ProbabilityFactor*>(factors));
 
   for (int64_t d = 0; d < dims; d += kDimsAtOnce) {
     const int64_t groups = std::min(kDimsAtOnce, dims - d) / 16;
@@ -342,25 +344,21 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
 #ifdef GANNET_INT8_AMX
     if (tiled) {
       if (which != LinesOfStep::kMore) TurnValues(blocks, d, PaddedKeyDim(layout), first, last, tile);
-      SumsOfValues(tile, factors, lines > 16, first, last, sums[0]);
-    } else
-#endif
-    {
-      turned.Rest();
-      turned = d + kDimsAtOnce < dims ? to_turn(d + kDimsAtOnce) : ValuesToTurn();
-      Sums<false>(tile, groups, kInt8StepTokens / 4, first / 4, last / 4, factors, kInt8StepTokens, lines, ahead,
-                  turned, sums[0]);
-    }
-    for (int64_t r = 0; r < lines; ++r) {
-      ahead.Fetch(with_values);
-      const int32_t* const of_line = sums[0] + r * kDimsAtOnce;
-      float* const state = of_lines[r].state + kCarryHeader + d;
-      if (groups == kDimsAtOnce / 16) {
-        AddToState(of_line, kDimsAtOnce / 16, of_lines[r], state);
-      } else {
-        AddToState(of_line, groups, of_lines[r], state);
+      ValuesOfTiles(tile, factors, lines > 16, first, last, sums[0]);
+      for (int64_t r = 0; r < lines; ++r) {
+        ahead.Fetch(with_values);
+        const AddToState to(of_lines[r], d);
+        for (int v = 0; v < static_cast<int>(kDimsAtOnce) / kLanes; ++v) {
+          to.Add(hn::LoadU(IntTag(), sums[0] + r * kDimsAtOnce + v * kLanes), v);
+        }
       }
+      continue;
     }
+#endif
+    turned.Rest();
+    turn(d + kDimsAtOnce);
+    Sums(tile, groups, kInt8StepTokens / 4, first / 4, last / 4, factors, kInt8StepTokens, lines, ahead, turned,
+         SumsOfValues{of_lines, d});
   }
 }
 

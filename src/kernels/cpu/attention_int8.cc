@@ -30,7 +30,7 @@ namespace {
 
 struct QueryScale {
   float scale;
-  int32_t sum;  // of the factors
+  int32_t more;  // to each sum of products
 };
 HWY_INLINE I32x16 LoadSums(const int32_t* from, int32_t more) {
   I32x16 out;
@@ -133,10 +133,14 @@ constexpr int64_t kDimsAtOnce = 64;  // of values
 // Dims of the values of a step's tokens [first, last), multiples of four, to be turned four tokens at a time.
 class ValuesToTurn {
  public:
-  ValuesToTurn() = default;
-  // `values` are those of each block. Less than kDimsAtOnce are turned here.
-  ValuesToTurn(const Int8Blocks& values, int64_t stride, int64_t dims, int64_t first, int64_t last, std::byte* tile)
-      : values_(values), stride_(stride), tile_(tile), next_(first), last_(last) {
+  // `values` are those of each block.
+  ValuesToTurn(const Int8Blocks& values, int64_t stride, int64_t first, int64_t last)
+      : values_(values), stride_(stride), first_(first), last_(last), next_(last) {}
+  // From now on those from `dim`, of which there are so many; less than kDimsAtOnce are turned here.
+  HWY_INLINE void Begin(int64_t dim, int64_t dims, std::byte* tile) {
+    dim_ = dim;
+    tile_ = tile;
+    next_ = first_;
     Find();
     for (; dims < kDimsAtOnce && next_ < last_; Step()) {
       for (int64_t d = 0; d < dims; d += 16) Turn<1>(d);
@@ -165,15 +169,17 @@ class ValuesToTurn {
   void Find() {
     if (next_ >= last_) return;
     rows_ = reinterpret_cast<const uint8_t*>(values_[static_cast<size_t>(next_ / kBlockTokens)]) +
-            next_ % kBlockTokens * stride_;
+            next_ % kBlockTokens * stride_ + dim_;
   }
 
-  Int8Blocks values_ = {};
-  int64_t stride_ = 0;
+  const Int8Blocks& values_;
+  int64_t stride_;
+  int64_t first_;
+  int64_t last_;
+  int64_t next_;  // token
+  int64_t dim_ = 0;
   std::byte* tile_ = nullptr;
-  int64_t next_ = 0;  // token
-  int64_t last_ = 0;
-  const uint8_t* rows_ = nullptr;  // of it
+  const uint8_t* rows_ = nullptr;  // of the next token
 };
 
 // What will be read soon, so many bytes of each block, fetched a few cache lines at a time: a core waits for so many
@@ -226,129 +232,7 @@ HWY_INLINE void InRounds(int64_t all, const Round& round) {
   }
 }
 
-// What makes a line's sums over a part of the key scores.
-struct ScoresOfPart {
-  const int32_t* sums;  // kInt8StepTokens of them
-  int32_t more;         // to each
-  float scale;          // of the query; times each key's
-  const float* key_scales;
-};
-struct LineOfStep {
-  ScoresOfPart parts[2];
-  float* state;
-  float kept;  // what the state's values are to be multiplied with
-  float unit;  // of the factors
-};
-
-// The step of softmax (Soften) of at most kMost lines over blocks, of whose tokens they see `seen`: their weights,
-// times their values' scales, become factors in [0, 255] of the line's unit, those of the others zero. What weighs
-// nothing is not looked at. Stage by stage for all lines, each of which is one long chain of dependent operations.
-// kWhole: every token is seen.
-template <bool kWhole, int64_t kMost, typename Integer>
-HWY_NOINLINE void SoftenLines(std::span<LineOfStep> of_lines, size_t part_count, KeySpan seen,
-                              const float* value_scales, Ahead& ahead, int64_t lines_ahead, Integer* factors) {
-  constexpr int64_t kGroups = kInt8StepTokens / 16;
-  constexpr int64_t kPadded = RoundUp16(kMost);
-  const int64_t lines = std::ssize(of_lines);
-  const auto is_seen = [&](int64_t g, int64_t count = 1) {
-    return kWhole || (16 * g < seen.end && 16 * (g + count) > seen.begin);
-  };
-  alignas(64) float scores[kMost * kInt8StepTokens];
-  alignas(64) float largest[kPadded] = {};
-  alignas(64) float old_largest[kPadded] = {};
-  alignas(64) float old_sums[kPadded] = {};
-  alignas(64) float kept[kPadded];
-  for (int64_t r = 0; r < lines; ++r) {
-    ahead.Fetch(lines_ahead);
-    const LineOfStep& of_line = of_lines[static_cast<size_t>(r)];
-    F32x16 most = Broadcast(kMinusInfinity);
-#pragma GCC unroll 8
-    for (int64_t g = 0; g < kGroups; ++g) {
-      if (!is_seen(g)) continue;
-      F32x16 score;
-      for (size_t p = 0; p < part_count; ++p) {
-        const ScoresOfPart& part = of_line.parts[p];
-        const F32x16 unit = Mul(Load(part.key_scales + 16 * g), Broadcast(part.scale));
-        const F32x16 sum = ToFloat(LoadSums(part.sums + 16 * g, part.more));
-        score = p == 0 ? Mul(sum, unit) : MulAdd(sum, unit, score);
-      }
-      if (!kWhole) {
-        GANNET_EACH_PART {
-          const IntVec token = hn::Iota(IntTag(), static_cast<int32_t>(16 * g + kLanes * i));
-          const auto outside =
-              hn::Or(hn::Lt(token, hn::Set(IntTag(), seen.begin)), hn::Not(hn::Lt(token, hn::Set(IntTag(), seen.end))));
-          score.part[i] =
-              hn::IfThenElse(hn::RebindMask(FloatTag(), outside), hn::Set(FloatTag(), kMinusInfinity), score.part[i]);
-        }
-      }
-      most = Max(most, score);
-      Store(score, scores + r * kInt8StepTokens + 16 * g);
-    }
-    old_largest[r] = of_line.state[0];
-    old_sums[r] = of_line.state[1];
-    largest[r] = std::max(old_largest[r], MaxOfLanes(most));
-  }
-  for (int64_t r = 0; r < lines; r += 16) {
-    const F32x16 factor = ExpOfNegative(Add(Load(old_largest + r), Mul(Load(largest + r), Broadcast(-1))));
-    const F32x16 sum = Load(old_sums + r);
-    F32x16 kept_of;
-    GANNET_EACH_PART kept_of.part[i] = hn::IfThenZeroElse(hn::Eq(sum.part[i], hn::Zero(FloatTag())), factor.part[i]);
-    Store(kept_of, kept + r);
-  }
-
-  alignas(64) int32_t bits_of[kPadded] = {};
-  for (int64_t r = 0; r < lines; ++r) {
-    ahead.Fetch(lines_ahead);
-    F32x16 total = Broadcast(0);
-    IntVec bits = hn::Zero(IntTag());
-    constexpr int64_t kAtOnce = std::max(4 / kParts, 1);  // groups
-#pragma GCC unroll 8
-    for (int64_t first = 0; first < kGroups; first += kAtOnce) {
-      if (!is_seen(first, kAtOnce)) continue;
-      float* const score = scores + r * kInt8StepTokens + 16 * first;
-      FloatVec weights[kAtOnce * kParts];
-#pragma GCC unroll 16
-      for (int64_t v = 0; v < kAtOnce * kParts; ++v) {
-        const FloatVec of_group = hn::Sub(LoadPart(score, v), hn::Set(FloatTag(), largest[r]));
-        weights[v] = kWhole || is_seen(first + v / kParts) ? of_group : hn::Set(FloatTag(), kMinusInfinity);
-      }
-      ExpOfNegatives(weights);
-#pragma GCC unroll 4
-      for (int64_t g = 0; g < kAtOnce; ++g) {
-        F32x16 weight;
-        GANNET_EACH_PART weight.part[i] = weights[g * kParts + i];
-        total = Add(total, weight);
-        F32x16 scaled = Mul(weight, Load(value_scales + 16 * (first + g)));
-        GANNET_EACH_PART {
-          scaled.part[i] = hn::IfThenZeroElse(hn::Eq(weight.part[i], hn::Zero(FloatTag())), scaled.part[i]);
-        }
-        bits = LargerMagnitudes(scaled, bits);
-        Store(scaled, score + 16 * g);
-      }
-    }
-    of_lines[static_cast<size_t>(r)].kept = kept[r];
-    of_lines[static_cast<size_t>(r)].state[0] = largest[r];
-    of_lines[static_cast<size_t>(r)].state[1] = old_sums[r] * kept[r] + SumOfLanes(total);
-    bits_of[r] = hn::GetLane(hn::MaxOfLanes(IntTag(), bits));
-  }
-
-  const hn::Rebind<Integer, IntTag> narrow;
-  for (int64_t r = 0; r < lines; ++r) {
-    const IntegerScale unit(hn::Set(IntTag(), bits_of[r]), 255);
-    of_lines[static_cast<size_t>(r)].unit = unit.scale;
-#pragma GCC unroll 8
-    for (int64_t g = 0; g < kGroups; ++g) {
-      Integer* const to = factors + r * kInt8StepTokens + 16 * g;
-      const bool counts = unit.counts && is_seen(g);
-      GANNET_EACH_PART {
-        const float* const scaled = scores + r * kInt8StepTokens + 16 * g;
-        const IntVec quants = counts ? hn::NearestInt(hn::Mul(LoadPart(scaled, i), hn::Set(FloatTag(), unit.inverse)))
-                                     : hn::Zero(IntTag());
-        hn::StoreU(hn::DemoteTo(narrow, quants), narrow, to + kLanes * i);
-      }
-    }
-  }
-}
+#include "kernels/cpu/softmax_int8-inl.h"
 
 }  // namespace
 

@@ -182,23 +182,24 @@ HWY_INLINE void ExpOfNegatives(FloatVec (&x)[N]) {
   // Adding 1.5 * 2^23 rounds to an integer, to even where there are two, and leaves it in the lowest bits.
   const FloatVec round = hn::Set(f, 12582912.0f);
   FloatVec n[N];
+  FloatVec power[N];
   FloatVec r[N];
   FloatVec p[N];
-  GANNET_EACH_OF_N n[i] = hn::Mul(hn::Max(x[i], hn::Set(f, -87.0f)), hn::Set(f, 1.44269504088896f));
-  GANNET_EACH_OF_N n[i] = hn::Add(n[i], round);
-  GANNET_EACH_OF_N p[i] = hn::Sub(n[i], round);
+  GANNET_EACH_OF_N r[i] = hn::Max(hn::Set(f, -87.0f), x[i]);  // in this order NaN stays NaN
+  GANNET_EACH_OF_N n[i] = hn::Add(hn::Mul(r[i], hn::Set(f, 1.44269504088896f)), round);
+  GANNET_EACH_OF_N {
+    const IntVec exponent = hn::Add(hn::ShiftLeft<23>(hn::BitCast(IntTag(), n[i])), hn::Set(IntTag(), 127 << 23));
+    power[i] = hn::IfThenZeroElse(hn::Lt(x[i], hn::Set(f, -87.0f)), hn::BitCast(f, exponent));
+  }
+  GANNET_EACH_OF_N n[i] = hn::Sub(n[i], round);
   // ln(2) in two parts; the first has 10 trailing zero bits.
-  GANNET_EACH_OF_N r[i] = hn::NegMulAdd(p[i], hn::Set(f, 0.693145752f), x[i]);
-  GANNET_EACH_OF_N r[i] = hn::NegMulAdd(p[i], hn::Set(f, 1.42860677e-6f), r[i]);
+  GANNET_EACH_OF_N r[i] = hn::NegMulAdd(n[i], hn::Set(f, 0.693145752f), r[i]);
+  GANNET_EACH_OF_N r[i] = hn::NegMulAdd(n[i], hn::Set(f, 1.42860677e-6f), r[i]);
   GANNET_EACH_OF_N p[i] = hn::MulAdd(hn::Set(f, 1.0f / 5040), r[i], hn::Set(f, 1.0f / 720));
   for (const float term : {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) {
     GANNET_EACH_OF_N p[i] = hn::MulAdd(p[i], r[i], hn::Set(f, term));
   }
-  GANNET_EACH_OF_N {
-    const IntVec exponent = hn::Add(hn::ShiftLeft<23>(hn::BitCast(IntTag(), n[i])), hn::Set(IntTag(), 127 << 23));
-    p[i] = hn::Mul(p[i], hn::BitCast(f, exponent));
-  }
-  GANNET_EACH_OF_N x[i] = hn::IfThenZeroElse(hn::Lt(x[i], hn::Set(f, -87.0f)), p[i]);
+  GANNET_EACH_OF_N x[i] = hn::Mul(p[i], power[i]);
 #undef GANNET_EACH_OF_N
 }
 HWY_INLINE F32x16 ExpOfNegative(F32x16 x) {

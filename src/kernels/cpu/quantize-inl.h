@@ -24,8 +24,9 @@ HWY_INLINE IntVec LargerMagnitudes(const F32x16& values, IntVec bits = hn::Zero(
 // Values whose largest magnitude is the largest lane of `bits` become multiples of it / most. Less than 2^-100 counts
 // as zero; what is not finite has a NaN scale.
 struct IntegerScale {
-  HWY_INLINE IntegerScale(IntVec bits, float most) {
-    const float largest = std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(IntTag(), bits)));
+  HWY_INLINE IntegerScale(IntVec bits, float most) : IntegerScale(hn::GetLane(hn::MaxOfLanes(IntTag(), bits)), most) {}
+  HWY_INLINE IntegerScale(int32_t bits, float most) {
+    const float largest = std::bit_cast<float>(bits);
     const bool finite = largest <= std::numeric_limits<float>::max();
     counts = finite && largest >= 0x1p-100f;
     scale = counts ? largest / most : finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
