@@ -198,7 +198,6 @@ HWY_NOINLINE void SoftenVectors(std::span<LineOfStep> of_lines, int64_t before, 
     float* const of_vector = scores + n * kQuadsOfStep * kLanes;
     FloatVec most[4] = {hn::Set(f, kMinusInfinity), hn::Set(f, kMinusInfinity), hn::Set(f, kMinusInfinity),
                         hn::Set(f, kMinusInfinity)};
-#pragma GCC unroll 8
     for (int64_t quad = first; quad < last; quad += 4) {
 #pragma GCC unroll 4
       for (int64_t v = 0; v < 4; ++v) {
@@ -231,7 +230,6 @@ HWY_NOINLINE void SoftenVectors(std::span<LineOfStep> of_lines, int64_t before, 
     const FloatVec of_largest = hn::Load(f, largest + n * kLanes);
     FloatVec total[4] = {hn::Zero(f), hn::Zero(f), hn::Zero(f), hn::Zero(f)};
     IntVec bits = hn::Zero(IntTag());
-#pragma GCC unroll 8
     for (int64_t quad = first; quad < last; quad += kAtOnce) {
       FloatVec weights[kAtOnce];
 #pragma GCC unroll 8
@@ -276,7 +274,6 @@ HWY_NOINLINE void SoftenVectors(std::span<LineOfStep> of_lines, int64_t before, 
     const float* const of_vector = scores + n * kQuadsOfStep * kLanes;
     const FloatVec of_unit = hn::Load(f, inverse + n * kLanes);
     const auto counts = hn::RebindMask(IntTag(), hn::Gt(of_unit, hn::Zero(f)));
-#pragma GCC unroll 8
     for (int64_t quad = first; quad < last; quad += 4) {
       const auto rounded = [&](int64_t v) HWY_ATTR {
         const FloatVec scaled = hn::Mul(hn::LoadU(f, of_vector + (quad + v) * kLanes), of_unit);
