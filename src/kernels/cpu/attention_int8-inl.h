@@ -18,134 +18,7 @@ constexpr int kLinesOfSums = 4;
 #endif
 constexpr int64_t kLinesAtOnce = 32;
 
-// Where exact sums of a step's lines go: of keys they are kept, [line][kInt8StepTokens],
-struct SumsOfKeys {
-  static constexpr bool kKeys = true;
-  int32_t* sums;
-  HWY_INLINE SumsOfKeys From(int64_t line, int64_t group) const { return {sums + line * kInt8StepTokens + 16 * group}; }
-  HWY_INLINE auto OfLine(int r) const {
-    return [to = sums + r * kInt8StepTokens](IntVec sum, int vector)
-               HWY_ATTR { hn::StoreU(sum, IntTag(), to + kLanes * vector); };
-  }
-};
-// of values they are added to the lines' states.
-struct SumsOfValues {
-  static constexpr bool kKeys = false;
-  const LineOfStep* lines;
-  int64_t dim;
-  HWY_INLINE SumsOfValues From(int64_t line, int64_t group) const { return {lines + line, dim + 16 * group}; }
-  HWY_INLINE auto OfLine(int r) const {
-    return [to = AddToState(lines[r], dim)](IntVec sum, int vector) HWY_ATTR { to.Add(sum, vector); };
-  }
-};
-
-// The exact sum over k of x[r][k] * tile[g][k / 4][n][k % 4], for R lines and G groups, over quads [first, last),
-// multiples of 4, of the `quads` of a group. On the way a line of `ahead` is fetched for each quad, and with VNNI or
-// SDOT, of values, four tokens are `turned` for every fourth.
-template <int R, int G, class Out>
-HWY_INLINE void SumGroups(const std::byte* tile, int64_t quads, int64_t first, int64_t last, const Factor* x,
-                          int64_t x_stride, [[maybe_unused]] const std::byte* ahead,
-                          [[maybe_unused]] ValuesToTurn& turned, const Out& out) {
-#if GANNET_INT8_VNNI
-  constexpr bool kKeys = Out::kKeys;
-  constexpr int kVectors = kParts * G;
-  Bytes sum[R][kVectors];
-#pragma GCC unroll 10
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sum[r][v] = SetWords(0);
-  }
-  for (int64_t q = first; q < last; ++q, ahead += 64) {
-    if (!kKeys && q % 4 == 0) turned.Four();
-    __builtin_prefetch(ahead, 0, 2);
-    Bytes four[kVectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      four[v] = LoadBytes(tile + 64 * (v / kParts * quads + q) + 64 / kParts * (v % kParts));
-    }
-#pragma GCC unroll 10
-    for (int r = 0; r < R; ++r) {
-      const Bytes factors = SetWords(FourBytes(x + r * (kKeys ? x_stride : kInt8StepTokens) + 4 * q));
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        Bytes& s = sum[r][v];
-        s = Pinned(kKeys ? AddDots(s, four[v], factors) : AddDotsOfBytes(s, factors, four[v]));
-      }
-    }
-  }
-#pragma GCC unroll 10
-  for (int r = 0; r < R; ++r) {
-    const auto to = out.OfLine(r);
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) to(IntVec{sum[r][v]}, v);
-  }
-#elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-  for (int part = 0; part < kParts * G; ++part) {
-    const std::byte* from = tile + 64 * (part / kParts) * quads + 64 / kParts * (part % kParts);
-    Bytes pairs[R][2];
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) pairs[r][0] = pairs[r][1] = SetWords(0);
-    for (int64_t q = first; q < last; q += 4) {
-#pragma GCC unroll 4
-      for (int64_t i = q; i < q + 4; ++i) {
-        const Bytes four[2] = {WidenSigned(from + 64 * i), WidenSigned(from + 64 * i + 32 / kParts)};
-#pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) {
-          const Bytes factors = FourShorts(x + r * x_stride + 4 * i);
-          pairs[r][0] = Add32(pairs[r][0], Madd(four[0], factors));
-          pairs[r][1] = Add32(pairs[r][1], Madd(four[1], factors));
-        }
-      }
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      out.OfLine(r)(IntVec{AddNeighbours(pairs[r][0], pairs[r][1])}, part);
-    }
-  }
-#else
-  alignas(64) int32_t sums[16 * G];
-  for (int r = 0; r < R; ++r) {
-    for (int n = 0; n < 16 * G; ++n) {
-      sums[n] = 0;
-      for (int64_t q = first; q < last; ++q) {
-        const std::byte* four = tile + 64 * (n / 16 * quads + q) + 4 * (n % 16);
-        for (int i = 0; i < 4; ++i) sums[n] += x[r * x_stride + 4 * q + i] * std::to_integer<int8_t>(four[i]);
-      }
-    }
-    const auto to = out.OfLine(r);
-    for (int v = 0; v < kParts * G; ++v) to(hn::LoadU(IntTag(), sums + kLanes * v), v);
-  }
-#endif
-}
-
-// The same of `groups` groups and R lines.
-template <int R, class Out>
-void SumsOf(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last, const Factor* x,
-            int64_t x_stride, const std::byte* ahead, ValuesToTurn& turned, const Out& out) {
-  int64_t g = 0;
-  for (; g + kGroupsAtOnce <= groups; g += kGroupsAtOnce, ahead += 64 * (last - first)) {
-    SumGroups<R, kGroupsAtOnce>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, turned, out.From(0, g));
-  }
-  for (; g < groups; ++g, ahead += 64 * (last - first)) {
-    SumGroups<R, 1>(tile + 64 * g * quads, quads, first, last, x, x_stride, ahead, turned, out.From(0, g));
-  }
-}
-
-// Of any number of lines, as many together as registers allow, or nearly.
-template <class Out>
-HWY_NOINLINE void Sums(const std::byte* tile, int64_t groups, int64_t quads, int64_t first, int64_t last,
-                       const Factor* x, int64_t x_stride, int64_t lines, Ahead& ahead, ValuesToTurn& turned,
-                       const Out& out) {
-  constexpr auto kOfLines = []<size_t... R>(std::index_sequence<R...>) {
-    return std::array{SumsOf<static_cast<int>(R) + 1, Out>...};
-  }
-  (std::make_index_sequence<kLinesOfSums>());
-  InRounds<kLinesOfSums>(lines, [&](int64_t line, int64_t count) {
-    const std::byte* const fetched = ahead.Take((groups + kGroupsAtOnce - 1) / kGroupsAtOnce * (last - first), tile);
-    kOfLines[static_cast<size_t>(count - 1)](tile, groups, quads, first, last, x + line * x_stride, x_stride, fetched,
-                                             turned, out.From(line, 0));
-  });
-}
+#include "kernels/cpu/attention_sums-inl.h"
 
 #ifdef GANNET_INT8_AMX
 HWY_INLINE bool UsesTiles(const KvLayout& layout) { return KeysInPlace(layout); }
@@ -264,24 +137,63 @@ void MakeTiles(const KvLayout& layout, const Int8Blocks& blocks, std::byte* tile
 // Which of the lines that step over blocks together.
 enum class LinesOfStep { kAll, kFirst, kMore };
 
+// Of a step's lines: their factors, from sums of keys that lie as they are, with AMX, or are turned.
+void FactorsOfSums(const KvLayout& layout, const std::byte* queries, int64_t line, std::byte* tiles,
+                   const Int8Blocks& blocks, const float* scales, KeySpan seen, Ahead& ahead, LinesOfStep which,
+                   ValuesToTurn& turned, std::span<LineOfStep> of_lines, Factor* factors) {
+  alignas(64) int32_t sums[2][kLinesAtOnce * kInt8StepTokens];
+  const int64_t lines = std::ssize(of_lines);
+  const int64_t first = seen.begin / 16 * 16;
+  const int64_t last = (seen.end + 15) / 16 * 16;
+  const bool tiled = UsesTiles(layout);
+  const auto parts = KeyParts(layout);
+  const size_t part_count = parts[1].dims == 0 ? 1 : 2;
+  // Of tiles an eighth is fetched with the keys, a quarter here.
+  const int64_t with_lines = tiled ? ahead.Share(2, 2 * lines) : 0;
+#ifdef GANNET_INT8_AMX
+  for (size_t p = 0; tiled && p < part_count; ++p) {
+    KeysOfTiles(layout, parts[p], blocks, queries, line, lines, first, last, ahead,
+                ahead.Share(1, kInt8StepTokens / 32 * PaddedKeyDim(layout) / 64), sums[p]);
+  }
+#endif
+  const int64_t x_stride = Int8QueryBytes(layout) / static_cast<int64_t>(sizeof(Factor));
+  for (int64_t from = first, to; !tiled && from < last; from = to) {
+    const int64_t block = from / kBlockTokens;
+    to = std::min(last, (block + 1) * kBlockTokens);
+    std::byte* const keys = which == LinesOfStep::kAll ? tiles : KeyTilesAt(layout, tiles, block);
+    if (which != LinesOfStep::kMore) MakeKeyTiles(layout, blocks[static_cast<size_t>(block)], keys);
+    for (size_t p = 0; p < part_count; ++p) {
+      const int64_t quads = RoundUp16(parts[p].dims) / 4;
+      Sums(keys + kBlockTokens * parts[p].place + 4 * (from % kBlockTokens) * quads, (to - from) / 16, quads, 0, quads,
+           reinterpret_cast<const Factor*>(queries) + line * x_stride + parts[p].place, x_stride, lines, ahead, turned,
+           SumsOfKeys{sums[p] + from});
+    }
+  }
+  for (int64_t r = 0; r < lines; ++r) {
+    const QueryScale* const query_scales = ScalesOf(layout, queries, line + r);
+    for (size_t p = 0; p < part_count; ++p) {
+      const QueryScale& by = query_scales[parts[p].scale];
+      of_lines[static_cast<size_t>(r)].parts[p] = {sums[p] + r * kInt8StepTokens, by.more, by.scale,
+                                                   scales + parts[p].scale * kInt8StepTokens};
+    }
+  }
+  const bool whole = seen.end - seen.begin == kInt8StepTokens;
+  const auto soften =
+      whole ? SoftenLines<true, kLinesAtOnce, ProbabilityFactor> : SoftenLines<false, kLinesAtOnce, ProbabilityFactor>;
+  soften(of_lines, part_count, seen, scales + ValueScale(layout) * kInt8StepTokens, ahead, with_lines,
+         reinterpret_cast<ProbabilityFactor*>(factors));
+}
+
 // Of at most kLinesAtOnce lines. kAll turns a block's keys, where they must be, and dims of the values while it
 // multiplies those before, where they stay in the nearest cache; kFirst turns all side by side for kMore, which finds
 // them there. `scales` are [2][kInt8StepTokens].
 void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, int64_t lines, std::byte* tiles,
                const Int8Blocks& blocks, const float* scales, KeySpan seen, Ahead& ahead, LinesOfStep which,
                float* states) {
-  alignas(64) int32_t sums[2][kLinesAtOnce * kInt8StepTokens];
-  const int64_t x_stride = Int8QueryBytes(layout) / static_cast<int64_t>(sizeof(Factor));
   const int64_t first = seen.begin / 16 * 16;
   const int64_t last = (seen.end + 15) / 16 * 16;
   const bool tiled = UsesTiles(layout);
   const int64_t dims = PaddedValueDim(layout);
-  const auto parts = KeyParts(layout);
-  const size_t part_count = parts[1].dims == 0 ? 1 : 2;
-  // Of tiles an eighth is fetched with the keys, a half with the values.
-  const int64_t with_lines = tiled ? ahead.Share(2, 2 * lines) : 0;
-  const int64_t value_rounds = (dims + kDimsAtOnce - 1) / kDimsAtOnce;
-  [[maybe_unused]] const int64_t with_values = tiled ? ahead.Share(4, lines * value_rounds) : 0;
   const auto place_of = [&](int64_t d) { return which != LinesOfStep::kAll ? d : tiled ? 0 : d % (2 * kDimsAtOnce); };
   const Int8Blocks values = ValuesOf(layout, blocks);
   ValuesToTurn turned(values, ValueStride(layout), first, last);
@@ -290,75 +202,47 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
     turned.Begin(d, dims - d, ValueTilesAt(layout, tiles, place_of(d)));
   };
   turn(0);
-  LineOfStep of_lines[kLinesAtOnce];
-  const int64_t state_floats = AttentionCarry(layout);
-  for (int64_t r = 0; r < lines; ++r) of_lines[r].state = states + r * state_floats;
-  const std::span<LineOfStep> all{of_lines, static_cast<size_t>(lines)};
-  alignas(64) Factor memory[(kLinesAtOnce + kLinesOfVector) * kInt8StepTokens];
-  Factor* factors = memory;
+  LineOfStep memory_of_lines[kLinesAtOnce];
+  const std::span<LineOfStep> of_lines{memory_of_lines, static_cast<size_t>(lines)};
+  for (LineOfStep& of_line : of_lines) of_line.state = std::exchange(states, states + AttentionCarry(layout));
+  alignas(64) Factor memory_of_factors[(kLinesAtOnce + kLinesOfVector) * kInt8StepTokens];
+  Factor* factors = memory_of_factors;
 #if GANNET_INT8_VNNI
   if (UsesRows(layout)) {
     const int64_t before = line % kLinesOfVector;  // lines of the first vector that are not seen
-    FactorsOfRows(layout, queries, line, blocks, scales, seen, ahead, turned, all, before,
+    FactorsOfRows(layout, queries, line, blocks, scales, seen, ahead, turned, of_lines, before,
                   reinterpret_cast<uint8_t*>(factors));
     factors += before * kInt8StepTokens;
   } else
 #endif
   {
-#ifdef GANNET_INT8_AMX
-    for (size_t p = 0; tiled && p < part_count; ++p) {
-      KeysOfTiles(layout, parts[p], blocks, queries, line, lines, first, last, ahead,
-                  ahead.Share(1, kInt8StepTokens / 32 * PaddedKeyDim(layout) / 64), sums[p]);
-    }
-#endif
-    for (int64_t from = first, to; !tiled && from < last; from = to) {
-      const int64_t block = from / kBlockTokens;
-      to = std::min(last, (block + 1) * kBlockTokens);
-      std::byte* const keys = which == LinesOfStep::kAll ? tiles : KeyTilesAt(layout, tiles, block);
-      if (which != LinesOfStep::kMore) MakeKeyTiles(layout, blocks[static_cast<size_t>(block)], keys);
-      for (size_t p = 0; p < part_count; ++p) {
-        const int64_t quads = RoundUp16(parts[p].dims) / 4;
-        Sums(keys + kBlockTokens * parts[p].place + 4 * (from % kBlockTokens) * quads, (to - from) / 16, quads, 0,
-             quads, reinterpret_cast<const Factor*>(queries) + line * x_stride + parts[p].place, x_stride, lines, ahead,
-             turned, SumsOfKeys{sums[p] + from});
-      }
-    }
-    for (int64_t r = 0; r < lines; ++r) {
-      const QueryScale* const query_scales = ScalesOf(layout, queries, line + r);
-      for (size_t p = 0; p < part_count; ++p) {
-        const QueryScale& by = query_scales[parts[p].scale];
-        of_lines[r].parts[p] = {sums[p] + r * kInt8StepTokens, by.more, by.scale,
-                                scales + parts[p].scale * kInt8StepTokens};
-      }
-    }
-    const bool whole = seen.end - seen.begin == kInt8StepTokens;
-    const auto soften = whole ? SoftenLines<true, kLinesAtOnce, ProbabilityFactor>
-                              : SoftenLines<false, kLinesAtOnce, ProbabilityFactor>;
-    soften(all, part_count, seen, scales + ValueScale(layout) * kInt8StepTokens, ahead, with_lines,
-           reinterpret_cast<ProbabilityFactor*>(factors));
+    FactorsOfSums(layout, queries, line, tiles, blocks, scales, seen, ahead, which, turned, of_lines, factors);
   }
 
-  for (int64_t d = 0; d < dims; d += kDimsAtOnce) {
-    const int64_t groups = std::min(kDimsAtOnce, dims - d) / 16;
-    std::byte* const tile = ValueTilesAt(layout, tiles, place_of(d));
 #ifdef GANNET_INT8_AMX
-    if (tiled) {
+  if (tiled) {
+    alignas(64) int32_t sums[kLinesAtOnce * kDimsAtOnce];
+    const int64_t with_values = ahead.Share(4, lines * (dims / kDimsAtOnce));
+    for (int64_t d = 0; d < dims; d += kDimsAtOnce) {
+      std::byte* const tile = ValueTilesAt(layout, tiles, place_of(d));
       if (which != LinesOfStep::kMore) TurnValues(blocks, d, PaddedKeyDim(layout), first, last, tile);
-      ValuesOfTiles(tile, factors, lines > 16, first, last, sums[0]);
+      ValuesOfTiles(tile, factors, lines > 16, first, last, sums);
       for (int64_t r = 0; r < lines; ++r) {
         ahead.Fetch(with_values);
-        const AddToState to(of_lines[r], d);
+        const AddToState to(of_lines[static_cast<size_t>(r)], d);
         for (int v = 0; v < static_cast<int>(kDimsAtOnce) / kLanes; ++v) {
-          to.Add(hn::LoadU(IntTag(), sums[0] + r * kDimsAtOnce + v * kLanes), v);
+          to.Add(hn::LoadU(IntTag(), sums + r * kDimsAtOnce + v * kLanes), v);
         }
       }
-      continue;
     }
+    return;
+  }
 #endif
+  for (int64_t d = 0; d < dims; d += kDimsAtOnce) {
     turned.Rest();
     turn(d + kDimsAtOnce);
-    Sums(tile, groups, kInt8StepTokens / 4, first / 4, last / 4, factors, kInt8StepTokens, lines, ahead, turned,
-         SumsOfValues{of_lines, d});
+    Sums(ValueTilesAt(layout, tiles, place_of(d)), std::min(kDimsAtOnce, dims - d) / 16, kInt8StepTokens / 4, first / 4,
+         last / 4, factors, kInt8StepTokens, lines, ahead, turned, SumsOfValues{of_lines.data(), d});
   }
 }
 

@@ -165,15 +165,15 @@ HWY_INLINE void StoreBlocks(Vector v, int32_t* out, int64_t stride) {
 }
 
 // The largest lane of each block in all of its lanes.
-template <class Tag>
-HWY_INLINE hn::Vec<Tag> MaxOfBlocks(Tag tag, hn::Vec<Tag> v) {
-  v = hn::Max(v, hn::BitCast(tag, hn::Shuffle1032(hn::BitCast(IntTag(), v))));
-  return hn::Max(v, hn::BitCast(tag, hn::Shuffle2301(hn::BitCast(IntTag(), v))));
+template <class Vector>
+HWY_INLINE Vector MaxOfBlocks(Vector v) {
+  v = hn::Max(v, hn::Shuffle1032(v));
+  return hn::Max(v, hn::Shuffle2301(v));
 }
 
-// The same, to the bit, of [vectors][kQuadsOfStep][kLanes] `scores`, which become weights times scales: of those the
-// first `before` lines, and what is left of the last vector, are nobody's. factors[line][token], from the first
-// vector's first line.
+// What SoftenLines does, to the bit, from [vectors][kQuadsOfStep][kLanes] `scores`, which become weights times scales.
+// The first vector's first `before` lines, and what is left of the last one, are nobody's. factors[line]
+// [kInt8StepTokens], those `before` among them.
 template <bool kWhole, int64_t kMost>
 HWY_NOINLINE void SoftenVectors(std::span<LineOfStep> of_lines, int64_t before, KeySpan seen, const float* value_scales,
                                 float* scores, uint8_t* factors) {
@@ -215,7 +215,7 @@ HWY_NOINLINE void SoftenVectors(std::span<LineOfStep> of_lines, int64_t before, 
     }
     const FloatVec old_largest = hn::Load(f, largest + n * kLanes);
     const FloatVec new_largest =
-        hn::Max(old_largest, MaxOfBlocks(f, hn::Max(hn::Max(most[0], most[1]), hn::Max(most[2], most[3]))));
+        hn::Max(old_largest, MaxOfBlocks(hn::Max(hn::Max(most[0], most[1]), hn::Max(most[2], most[3]))));
     const FloatVec old_sum = hn::Load(f, kept + n * kLanes);
     FloatVec factor[1] = {hn::Sub(old_largest, new_largest)};
     ExpOfNegatives(factor);
@@ -250,7 +250,7 @@ HWY_NOINLINE void SoftenVectors(std::span<LineOfStep> of_lines, int64_t before, 
     sum = hn::Add(sum, hn::Shuffle1032(sum));
     sum = hn::Add(sum, hn::Shuffle2301(sum));
     hn::Store(hn::Add(hn::Load(f, sums + n * kLanes), sum), f, sums + n * kLanes);
-    hn::Store(MaxOfBlocks(IntTag(), bits), IntTag(), bits_of + n * kLanes);
+    hn::Store(MaxOfBlocks(bits), IntTag(), bits_of + n * kLanes);
   }
 
   alignas(64) float inverse[kPadded];
