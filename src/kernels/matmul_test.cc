@@ -205,39 +205,41 @@ TEST(Matmul, NotANumberStaysInItsRow) {
   }
 }
 
-// Scales far apart, whose products are no normal numbers or overflow: eight rows in one pass, where exponents may be
-// added, have the bits of each row alone and of every table.
+// Scales far apart, whose products are no normal numbers or overflow: rows in one pass, where exponents may be added,
+// have the bits of each row alone and of every table.
 TEST(Matmul, ScalesOfFp4AtTheEndsOfFloat) {
   ThreadPool pool(1);
-  constexpr int64_t k = 64;
+  constexpr int64_t k = 192;
   for (const Storage storage : {Storage::kMxfp4, Storage::kE2M1}) {
     for (const int exponent : {0, 1, 20, 127, 235, 254, 255}) {
       TestWeight w = RandomWeight(storage, 32, k, 5);
       std::byte* const scale = storage == Storage::kMxfp4 ? w.data.data() : w.data.data() + 32 * k / 2;
       *scale = static_cast<std::byte>(exponent);
       for (const float size : {0.0f, 0x1p-99f, 0x1p-30f, 1.0f, 0x1p100f, std::numeric_limits<float>::infinity()}) {
-        std::vector<float> x = RandomFloats(8 * k, 6);
-        for (int64_t i = 0; i < k; ++i) x[static_cast<size_t>(3 * k + i)] *= size;
-        std::vector<float> first;
-        for (const Kernels* kernels : FastTables()) {
-          std::vector<float> got = Multiply(*kernels, w.weight, x, 8, pool);
-          for (int64_t r = 0; r < 8; ++r) {
-            const std::vector<float> row(x.begin() + r * k, x.begin() + (r + 1) * k);
-            const std::vector<float> alone = Multiply(*kernels, w.weight, row, 1, pool);
-            for (size_t i = 0; i < 32; ++i) {
-              float& value = got[static_cast<size_t>(r) * 32 + i];
-              if (std::isnan(alone[i])) {  // one payload
-                ASSERT_TRUE(std::isnan(value)) << kernels->name << ' ' << exponent << ' ' << size << ' ' << r;
-                value = std::numeric_limits<float>::quiet_NaN();
-              } else {
-                ASSERT_EQ(std::bit_cast<uint32_t>(value), std::bit_cast<uint32_t>(alone[i]))
-                    << kernels->name << ' ' << exponent << ' ' << size << ' ' << r;
+        for (const int64_t m : {8, 19}) {
+          std::vector<float> x = RandomFloats(m * k, 6);
+          for (int64_t i = 0; i < k; ++i) x[static_cast<size_t>(3 * k + i)] *= size;
+          std::vector<float> first;
+          for (const Kernels* kernels : FastTables()) {
+            std::vector<float> got = Multiply(*kernels, w.weight, x, m, pool);
+            for (int64_t r = 0; r < m; ++r) {
+              const std::vector<float> row(x.begin() + r * k, x.begin() + (r + 1) * k);
+              const std::vector<float> alone = Multiply(*kernels, w.weight, row, 1, pool);
+              for (size_t i = 0; i < 32; ++i) {
+                float& value = got[static_cast<size_t>(r) * 32 + i];
+                if (std::isnan(alone[i])) {  // one payload
+                  ASSERT_TRUE(std::isnan(value)) << kernels->name << ' ' << exponent << ' ' << size << ' ' << r;
+                  value = std::numeric_limits<float>::quiet_NaN();
+                } else {
+                  ASSERT_EQ(std::bit_cast<uint32_t>(value), std::bit_cast<uint32_t>(alone[i]))
+                      << kernels->name << ' ' << exponent << ' ' << size << ' ' << r;
+                }
               }
             }
+            if (kernels->pack(w.weight)->operands() == Operands::kBf16) continue;
+            if (first.empty()) first = got;
+            EXPECT_TRUE(SameBits(first, got)) << kernels->name << ' ' << exponent << ' ' << size;
           }
-          if (kernels->pack(w.weight)->operands() == Operands::kBf16) continue;
-          if (first.empty()) first = got;
-          EXPECT_TRUE(SameBits(first, got)) << kernels->name << ' ' << exponent << ' ' << size;
         }
       }
     }

@@ -11,6 +11,8 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <type_traits>
+#include <utility>
 
 #include "kernels/cpu/amx_tiles-inl.h"
 
@@ -23,21 +25,13 @@ HWY_PUSH_ATTRIBUTES("avx512f,avx512vl,avx512dq,avx512bw")
 namespace gannet {
 namespace {
 
+#include "kernels/cpu/amx_unpack-inl.h"
+
 const Int8Leaves& Vnni() { return N_AVX3::kInt8LeavesVnni; }
 
-constexpr int kLeastRows = 9;        // fewer are faster with VNNI
-constexpr int64_t kLine = 64;        // of 16 weight rows by four k
-constexpr int64_t kHalfBytes = 512;  // 16 weight rows of a block as int8, [8 groups][16 rows][4 k]
-constexpr int64_t kBlocks = 16;      // unpacked at a time, 16 KB
+constexpr int kLeastRows = 9;    // fewer are faster with VNNI
+constexpr int64_t kBlocks = 16;  // unpacked at a time, 18 or 20 KB
 constexpr int64_t kSumsOfTile = 16 * 16;
-
-inline __m512i LoadLine(const void* from) { return _mm512_loadu_si512(from); }
-inline __m512i Bytes16(const std::byte* from) {
-  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-}
-inline __m512 Halves16(const std::byte* from) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-}
 
 // Tile registers: four of sums, two of rows, two of weights.
 TileShapes ShapesOf(int rows) {
@@ -48,80 +42,140 @@ TileShapes ShapesOf(int rows) {
   return shapes;
 }
 
-// A half of each of the blocks that are unpacked next, to be fetched meanwhile; null where they were already.
+// A unit are the 16 rows of one half of a weight tile with one row tile of x. Blocks says how a block of it is
+// multiplied into one of kSets sets of registers, how the sums are saved to memory, and how they are scaled and added
+// to the total from there. No step may follow the one before at once, since the processor would wait for it: kSets
+// blocks are multiplied while those before are finished, from one unit to the next.
+template <class Blocks>
+struct Units {
+  const Blocks& blocks;
+  const std::byte* x;  // row tiles, x_stride apart
+  int64_t x_stride;
+  const std::byte* unpacked;  // [block][half] of `count` blocks
+  int64_t count;
+  int64_t units;  // two to each row tile
+  float* sums;
+
+  struct Place {
+    const std::byte* x;
+    const std::byte* unpacked;
+    void Advance(const Blocks& blocks, int64_t by = 1) {
+      x += by * blocks.x_bytes();
+      unpacked += by * 2 * Blocks::kUnpackedBytes;
+    }
+  };
+  Place PlaceOf(int64_t unit) const { return {x + unit / 2 * x_stride, unpacked + unit % 2 * Blocks::kUnpackedBytes}; }
+  float* SumsOf(int64_t unit) const { return sums + unit / 2 * kRowTileOfAmx * kTileRows + unit % 2 * 16; }
+};
+
+// Lines to be fetched meanwhile; null for none.
 struct Ahead {
-  const std::byte* blocks;
-  int64_t half_bytes;
-  void Fetch(int64_t b) const {
-    if (!blocks) return;
-    for (int64_t i = 0; i < half_bytes; i += kLine) __builtin_prefetch(blocks + 2 * b * half_bytes + i);
+  const std::byte* lines;
+  int64_t bytes;  // at a time
+  HWY_INLINE void Fetch() {
+    if (!lines) return;
+    for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(lines + i);
+    lines += bytes;
   }
 };
 
-// A Half are 16 rows of a weight tile with one row tile. A block's sums are multiplied into one of kSets sets of
-// registers, saved to memory when they are done, and added to the total from there. Neither step may follow the one
-// before at once: the processor would wait for it.
-template <bool kInside, int kSet, int R, class Half>
-HWY_INLINE void StepBlock(const Half& half, int64_t b, int64_t count, int32_t (*flight)[Half::kPlanes * kSumsOfTile],
-                          __m512 (&total)[R]) {
-  half.ahead.Fetch(b);
-  if (kInside || b + 1 < count) half.template Save<(kSet + 1) % Half::kSets>(flight[(b + 1) % 2]);
-  if (kInside || b + Half::kSets < count) half.template Multiply<kSet>(b + Half::kSets);
-  half.Finish(b, flight[b % 2], total);
+// Rows of sums between memory and registers; of those past the last one nothing is kept.
+HWY_INLINE void LoadTotals(const float* sums, int rows, __m512 (&total)[kRowTileOfAmx]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < kRowTileOfAmx; ++r) {
+    total[r] = r < rows ? _mm512_loadu_ps(sums + r * kTileRows) : _mm512_setzero_ps();
+  }
 }
-
-// Adds `count` blocks to `rows` rows of sums.
-template <class Half>
-void AddBlocks(const Half& half, int64_t count, int rows, float* sums) {
-  constexpr int R = kRowTileOfAmx;
-  constexpr int kSets = Half::kSets;
-  alignas(kLine) int32_t flight[2][Half::kPlanes * kSumsOfTile];
-  __m512 total[R];
+HWY_INLINE void StoreTotals(const __m512 (&total)[kRowTileOfAmx], int rows, float* sums) {
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) total[r] = r < rows ? _mm512_loadu_ps(sums + r * kTileRows) : _mm512_setzero_ps();
-  half.template Multiply<0>(0);
-  if (count > 1) half.template Multiply<1>(1);
-  if (kSets > 2 && count > 2) half.template Multiply<2 % kSets>(2);
-  if (kSets > 2 && count > 3) half.template Multiply<3 % kSets>(3);
-  half.template Save<0>(flight[0]);
-  int64_t b = 0;
-  for (; b + 3 + kSets < count; b += 4) {
-    StepBlock<true, 0>(half, b, count, flight, total);
-    StepBlock<true, 1>(half, b + 1, count, flight, total);
-    StepBlock<true, 2 % kSets>(half, b + 2, count, flight, total);
-    StepBlock<true, 3 % kSets>(half, b + 3, count, flight, total);
-  }
-  for (; b < count; b += 4) {
-    StepBlock<false, 0>(half, b, count, flight, total);
-    if (b + 1 < count) StepBlock<false, 1>(half, b + 1, count, flight, total);
-    if (b + 2 < count) StepBlock<false, 2 % kSets>(half, b + 2, count, flight, total);
-    if (b + 3 < count) StepBlock<false, 3 % kSets>(half, b + 3, count, flight, total);
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
+  for (int r = 0; r < kRowTileOfAmx; ++r) {
     if (r < rows) _mm512_storeu_ps(sums + r * kTileRows, total[r]);
   }
 }
 
+// Finishes a block at `at`, while one of the next group is multiplied into the same set, from `next`.
+template <int kSet, class Blocks, class Place>
+HWY_INLINE void StepBlock(const Blocks& blocks, Place& at, Place& next, Ahead& ahead,
+                          int32_t (*flight)[Blocks::kPlanes * kSumsOfTile], __m512 (&total)[kRowTileOfAmx]) {
+  ahead.Fetch();
+  blocks.template Save<(kSet + 1) % Blocks::kSets>(flight[(kSet + 1) % 2]);
+  blocks.template Multiply<kSet>(next.x, next.unpacked);
+  blocks.Finish(at.x, at.unpacked, flight[kSet % 2], total);
+  next.Advance(blocks);
+  at.Advance(blocks);
+}
+template <int... kSet, class... Args>
+HWY_INLINE void StepGroup(std::integer_sequence<int, kSet...>, Args&... args) {
+  (StepBlock<kSet>(args...), ...);
+}
+template <int... kSet, class Blocks, class Place>
+HWY_INLINE void MultiplyGroup(std::integer_sequence<int, kSet...>, const Blocks& blocks, Place& next) {
+  ((blocks.template Multiply<kSet>(next.x, next.unpacked), next.Advance(blocks)), ...);
+}
+
+// Of the blocks that fill groups of sets.
+template <class Blocks>
+void AddGroups(const Units<Blocks>& of, Ahead ahead) {
+  const Blocks& blocks = of.blocks;
+  const std::make_integer_sequence<int, Blocks::kSets> sets;
+  alignas(kLine) int32_t flight[2][Blocks::kPlanes * kSumsOfTile];
+  __m512 total[kRowTileOfAmx];
+  const int64_t groups = of.count / Blocks::kSets;
+  if (groups == 0) return;
+  auto next = of.PlaceOf(0);
+  MultiplyGroup(sets, blocks, next);
+  blocks.template Save<0>(flight[0]);
+  for (int64_t unit = 0; unit < of.units; ++unit) {
+    if (unit == 2) ahead.lines = nullptr;
+    auto at = of.PlaceOf(unit);
+    LoadTotals(of.SumsOf(unit), blocks.rows, total);
+    for (int64_t g = 1; g < groups; ++g) StepGroup(sets, blocks, at, next, ahead, flight, total);
+    next = of.PlaceOf(unit + 1 < of.units ? unit + 1 : 0);  // behind the last group the first one, for nothing
+    StepGroup(sets, blocks, at, next, ahead, flight, total);
+    StoreTotals(total, blocks.rows, of.SumsOf(unit));
+  }
+}
+
+// Of the blocks behind them: one after the other.
+template <class Blocks>
+void AddRest(const Units<Blocks>& of) {
+  const int64_t whole = of.count / Blocks::kSets * Blocks::kSets;
+  alignas(kLine) int32_t sums[Blocks::kPlanes * kSumsOfTile];
+  __m512 total[kRowTileOfAmx];
+  for (int64_t unit = 0; whole < of.count && unit < of.units; ++unit) {
+    auto at = of.PlaceOf(unit);
+    at.Advance(of.blocks, whole);
+    LoadTotals(of.SumsOf(unit), of.blocks.rows, total);
+    for (int64_t b = whole; b < of.count; ++b, at.Advance(of.blocks)) {
+      of.blocks.template Multiply<0>(at.x, at.unpacked);
+      of.blocks.template Save<0>(sums);
+      of.blocks.Finish(at.x, at.unpacked, sums, total);
+    }
+    StoreTotals(total, of.blocks.rows, of.SumsOf(unit));
+  }
+}
+
+// Adds the products of all units to their sums, `ahead` being fetched with those of the first row tile.
+template <class Blocks>
+void AddUnits(const Units<Blocks>& of, const Ahead& ahead) {
+  AddGroups(of, ahead);
+  AddRest(of);
+}
+
 template <bool kNormal>
-struct Fp4Half {
+struct Fp4Blocks {
   static constexpr int kPlanes = 1;
   static constexpr int kSets = 4;
-  const std::byte* weights;
-  const std::byte* unpacked;  // of the first block
-  const std::byte* x;
-  int64_t first;
-  int half;
+  static constexpr int64_t kUnpackedBytes = kUnpackedFp4Bytes;
   int rows;
-  Ahead ahead;
 
-  const std::byte* values(int64_t b) const { return x + (first + b) * rows * kOnePlaneBytes; }
+  int64_t x_bytes() const { return rows * kOnePlaneBytes; }
   template <int kSet>
-  HWY_INLINE void Multiply(int64_t b) const {
+  HWY_INLINE void Multiply(const std::byte* x, const std::byte* unpacked) const {
     constexpr int kRows = 4 + kSet % 2;
     constexpr int kWeights = 6 + kSet % 2;
-    LoadTile<kRows>(values(b), kQuantBlock);
-    LoadTile<kWeights>(unpacked + b * 2 * kHalfBytes, kLine);
+    LoadTile<kRows>(x, kQuantBlock);
+    LoadTile<kWeights>(unpacked, kLine);
     ZeroTile<kSet>();
     AddInt8Products<kSet, kRows, kWeights>();
   }
@@ -129,69 +183,38 @@ struct Fp4Half {
   HWY_INLINE void Save(int32_t* to) const {
     StoreTile<kSet>(to, kLine);
   }
-  template <int R>
-  HWY_INLINE void Finish(int64_t b, const int32_t* from, __m512 (&total)[R]) const {
-    const float* scale_x = reinterpret_cast<const float*>(values(b) + rows * kQuantBlock);
-    const std::byte* scales = weights + (first + b) / 2 * kFp4PairBytes + 32 * ((first + b) % 2) + 16 * half;
-    const __m512i bits = _mm512_slli_epi32(Bytes16(scales), 23);
-    const __m512 powers = _mm512_castsi512_ps(_mm512_max_epi32(bits, _mm512_set1_epi32(0x00400000)));
-    const __m512i exponents = _mm512_sub_epi32(bits, _mm512_set1_epi32(127 << 23));
+  HWY_INLINE void Finish(const std::byte* x, const std::byte* unpacked, const int32_t* from,
+                         __m512 (&total)[kRowTileOfAmx]) const {
+    const float* scale_x = reinterpret_cast<const float*>(x + rows * kQuantBlock);
+    const __m512i powers = _mm512_load_si512(unpacked + kHalfBytes);
+    const __m512i exponents = _mm512_sub_epi32(powers, _mm512_set1_epi32(127 << 23));
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
+    for (int r = 0; r < kRowTileOfAmx; ++r) {
       const __m512 factor = _mm512_set1_ps(scale_x[r]);
       const __m512 scale = kNormal ? _mm512_castsi512_ps(_mm512_add_epi32(exponents, _mm512_castps_si512(factor)))
-                                   : _mm512_mul_ps(powers, factor);
+                                   : _mm512_mul_ps(_mm512_castsi512_ps(powers), factor);
       const __m512 sum = _mm512_cvtepi32_ps(_mm512_load_si512(from + 16 * r));
       total[r] = _mm512_fmadd_ps(sum, scale, total[r]);
     }
   }
 };
 
-constexpr bool HasMin(TileKind kind) { return kind == TileKind::kQ4Min || kind == TileKind::kQ8Min || IsK(kind); }
-
-struct BlockScales {
-  __m512 scale;
-  __m512 min;  // what is added, times scale * sum of x
-};
-
-inline const std::byte* BlockOf(TileKind kind, const std::byte* weights, int64_t b) {
-  return weights + BlockOffset(kind, b) + (IsK(kind) ? kHeaderOfK : 0);
-}
-
-// Of 16 rows of block `b`.
-inline BlockScales ScalesOf(TileKind kind, const std::byte* weights, int64_t b, int half) {
-  const std::byte* const block = BlockOf(kind, weights, b);
-  if (IsK(kind)) {
-    const std::byte* const header = weights + BlockOffset(kind, FirstOfK(b)) + 32 * half;
-    const __m512 scale = _mm512_mul_ps(Halves16(header), _mm512_cvtepi32_ps(Bytes16(block + 16 * half)));
-    const __m512 min = _mm512_mul_ps(Halves16(header + 64), _mm512_cvtepi32_ps(Bytes16(block + 32 + 16 * half)));
-    return {scale, _mm512_sub_ps(_mm512_setzero_ps(), min)};
-  }
-  return {Halves16(block + 32 * half), HasMin(kind) ? Halves16(block + 64 + 32 * half) : _mm512_setzero_ps()};
-}
-
 template <bool kMin>
-struct TwoPlaneHalf {
+struct TwoPlaneBlocks {
   static constexpr int kPlanes = 2;
   static constexpr int kSets = 2;
-  TileKind kind;
-  const std::byte* weights;
-  const std::byte* unpacked;
-  const std::byte* x;
-  int64_t first;
-  int half;
+  static constexpr int64_t kUnpackedBytes = kUnpackedTwoPlaneBytes;
   int rows;
-  Ahead ahead;
 
-  const std::byte* values(int64_t b) const { return x + (first + b) * rows * kQuantizedBytes; }
+  int64_t x_bytes() const { return rows * kQuantizedBytes; }
   template <int kSet>
-  HWY_INLINE void Multiply(int64_t b) const {
+  HWY_INLINE void Multiply(const std::byte* x, const std::byte* unpacked) const {
     constexpr int kWeights = 6 + kSet;
-    LoadTile<kWeights>(unpacked + b * 2 * kHalfBytes, kLine);
-    LoadTile<4>(values(b), kPlaneBytes);
+    LoadTile<kWeights>(unpacked, kLine);
+    LoadTile<4>(x, kPlaneBytes);
     ZeroTile<2 * kSet>();
     AddInt8Products<2 * kSet, 4, kWeights>();
-    LoadTile<5>(values(b) + kQuantBlock, kPlaneBytes);
+    LoadTile<5>(x + kQuantBlock, kPlaneBytes);
     ZeroTile<2 * kSet + 1>();
     AddInt8Products<2 * kSet + 1, 5, kWeights>();
   }
@@ -200,96 +223,53 @@ struct TwoPlaneHalf {
     StoreTile<2 * kSet>(to, kLine);
     StoreTile<2 * kSet + 1>(to + kSumsOfTile, kLine);
   }
-  template <int R>
-  HWY_INLINE void Finish(int64_t b, const int32_t* from, __m512 (&total)[R]) const {
+  HWY_INLINE void Finish(const std::byte* x, const std::byte* unpacked, const int32_t* from,
+                         __m512 (&total)[kRowTileOfAmx]) const {
     const __m512 unit = _mm512_set1_ps(kHighUnit);
-    const float* scale_x = reinterpret_cast<const float*>(values(b) + rows * kPlaneBytes);
-    const BlockScales scales = ScalesOf(kind, weights, first + b, half);
+    const float* scale_x = reinterpret_cast<const float*>(x + rows * kPlaneBytes);
+    const __m512 scale = _mm512_load_ps(unpacked + kHalfBytes);
+    const __m512 min = _mm512_load_ps(unpacked + kHalfBytes + kLine);
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
+    for (int r = 0; r < kRowTileOfAmx; ++r) {
       const __m512 high = _mm512_cvtepi32_ps(_mm512_load_si512(from + 16 * r));
       const __m512 low = _mm512_cvtepi32_ps(_mm512_load_si512(from + kSumsOfTile + 16 * r));
       // Rounded once, as the int32 is: both are exact.
       const __m512 sum = _mm512_fmadd_ps(high, unit, low);
-      total[r] = _mm512_fmadd_ps(sum, _mm512_mul_ps(scales.scale, _mm512_set1_ps(scale_x[r])), total[r]);
-      if (kMin) total[r] = _mm512_fmadd_ps(scales.min, _mm512_set1_ps(scale_x[rows + r]), total[r]);
+      total[r] = _mm512_fmadd_ps(sum, _mm512_mul_ps(scale, _mm512_set1_ps(scale_x[r])), total[r]);
+      if (kMin) total[r] = _mm512_fmadd_ps(min, _mm512_set1_ps(scale_x[rows + r]), total[r]);
     }
   }
 };
 
-// Nibbles of 16 rows as bytes by a table of sixteen, less `zero` of each row.
-inline void UnpackNibbles(const std::byte* quants, __m512i table, __m512i zero, std::byte* out) {
-  const __m512i nibble = _mm512_set1_epi8(15);
-#pragma GCC unroll 4
-  for (int g = 0; g < 4; ++g) {
-    const __m512i bytes = LoadLine(quants + kLine * g);
-    const __m512i low = _mm512_shuffle_epi8(table, _mm512_and_si512(bytes, nibble));
-    const __m512i high = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble));
-    _mm512_store_si512(out + kLine * g, _mm512_sub_epi8(low, zero));
-    _mm512_store_si512(out + kLine * (4 + g), _mm512_sub_epi8(high, zero));
-  }
-}
-
-inline __m512i Table(__m128i codes) { return _mm512_broadcast_i32x4(codes); }
-
-void UnpackFp4(const std::byte* weights, int64_t first, int64_t last, std::byte* out) {
-  const __m512i twice = Table(_mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
-  for (int64_t b = first; b < last; ++b) {
-    const std::byte* quants = weights + b / 2 * kFp4PairBytes + 64 + 512 * (b % 2);
-    for (int half = 0; half < 2; ++half, quants += 256, out += kHalfBytes) {
-      UnpackNibbles(quants, twice, _mm512_setzero_si512(), out);
-    }
-  }
-}
-
-void UnpackTwoPlanes(TileKind kind, const std::byte* weights, int64_t first, int64_t last, std::byte* out) {
-  const __m512i same = Table(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-  const __m512i sign = _mm512_set1_epi8(-128);
-  for (int64_t b = first; b < last; ++b) {
-    const std::byte* const block = BlockOf(kind, weights, b);
-    for (int half = 0; half < 2; ++half, out += kHalfBytes) {
-      const std::byte* const quants = block + ScaleBytes(kind) + half * HalfQuantBytes(kind);
-      if (HasBytes(kind)) {
-        for (int g = 0; g < 8; ++g) {
-          _mm512_store_si512(out + kLine * g, _mm512_xor_si512(LoadLine(quants + kLine * g), sign));
-        }
-        continue;
-      }
-      const __m512i zero = kind == TileKind::kQ4Zero
-                               ? _mm512_mullo_epi32(Bytes16(block + 64 + 16 * half), _mm512_set1_epi32(0x01010101))
-                               : _mm512_set1_epi8(kind == TileKind::kQ4Offset ? 8 : 0);
-      UnpackNibbles(quants, same, zero, out);
-    }
-  }
-}
-
-// unpack(from, to, out) some blocks of the weights, then add(row tile, rows, half, unpacked, from, to, sums) for each
-// row tile; what is left with too few rows goes to `few`.
+// unpack(from, to, out) some blocks of the weights, then add(row tiles, rows of each, unpacked, from, to, first of all,
+// sums) for row tiles of as many rows; what is left with too few rows goes to `few`.
 template <class Unpack, class Add, class Few>
 void RunTiles(const RowTiles& x, int64_t blocks, float* sums, Unpack unpack, Add add, Few few) {
-  const int64_t rest = x.rows % x.tile_rows;
-  const int64_t count = x.count() - (rest > 0 && rest < kLeastRows ? 1 : 0);
-  if (count > 0) {
-    alignas(kLine) std::byte unpacked[kBlocks * 2 * kHalfBytes];
-    int shaped = x.rows_in(0);
+  const int64_t whole = x.rows / x.tile_rows;
+  const int rest = static_cast<int>(x.rows % x.tile_rows);
+  const bool rest_in_tiles = rest >= kLeastRows;
+  float* const sums_of_rest = sums + whole * x.tile_rows * kTileRows;
+  if (whole > 0 || rest_in_tiles) {
+    alignas(kLine) std::byte unpacked[kBlocks * 2 * kUnpackedTwoPlaneBytes];
+    int shaped = whole > 0 ? x.tile_rows : rest;
     Tiles tiles(ShapesOf(shaped));
+    const auto shape = [&](int rows) {
+      if (rows != shaped) tiles.Shape(ShapesOf(shaped = rows));
+    };
     for (int64_t from = 0; from < blocks; from += kBlocks) {
       const int64_t to = std::min(blocks, from + kBlocks);
       unpack(from, to, unpacked);
-      for (int64_t i = 0; i < count; ++i) {
-        const int rows = x.rows_in(i);
-        if (rows != shaped) tiles.Shape(ShapesOf(shaped = rows));
-        for (int half = 0; half < 2; ++half) {
-          float* const sums_of_half = sums + i * x.tile_rows * kTileRows + 16 * half;
-          add(x.at(i), rows, half, unpacked + half * kHalfBytes, from, to, i == 0, sums_of_half);
-        }
+      if (whole > 0) {
+        shape(x.tile_rows);
+        add(x.first, whole, x.tile_rows, unpacked, from, to, true, sums);
+      }
+      if (rest_in_tiles) {
+        shape(rest);
+        add(x.at(whole), 1, rest, unpacked, from, to, whole == 0, sums_of_rest);
       }
     }
   }
-  if (count < x.count()) {
-    few(RowTiles{x.at(count), x.stride, x.tile_rows, x.rows - count * x.tile_rows},
-        sums + count * x.tile_rows * kTileRows);
-  }
+  if (rest > 0 && !rest_in_tiles) few(RowTiles{x.at(whole), x.stride, x.tile_rows, rest}, sums_of_rest);
 }
 
 }  // namespace
@@ -298,16 +278,18 @@ void AmxTilesFp4(TileKind kind, const std::byte* weights, const ScaleRange& scal
                  float* sums) {
   if (kind == TileKind::kNvFp4) return Vnni().tiles_fp4(kind, weights, scales, x, blocks, sums);
   const auto unpack = [&](int64_t from, int64_t to, std::byte* out) { UnpackFp4(weights, from, to, out); };
-  const auto add = [&](const std::byte* row_tile, int rows, int half, const std::byte* unpacked, int64_t from,
+  const auto add = [&](const std::byte* row_tiles, int64_t count, int rows, const std::byte* unpacked, int64_t from,
                        int64_t to, bool fetch, float* out) {
-    constexpr int64_t kBytes = kFp4PairBytes / 4;  // of a half of a block
-    const std::byte* const ahead = fetch ? weights + to / 2 * kFp4PairBytes + half * kBytes : nullptr;
-    const std::byte* const values = row_tile + kOnePlaneHeader;
-    if (ProductsAreNormal(scales, *reinterpret_cast<const ScaleRange*>(row_tile))) {
-      AddBlocks(Fp4Half<true>{weights, unpacked, values, from, half, rows, {ahead, kBytes}}, to - from, rows, out);
-    } else {
-      AddBlocks(Fp4Half<false>{weights, unpacked, values, from, half, rows, {ahead, kBytes}}, to - from, rows, out);
+    const Ahead ahead{fetch ? weights + to / 2 * kFp4PairBytes : nullptr, kFp4PairBytes / 4};
+    const auto add_all = [&](const auto& of) {
+      const std::byte* const values = row_tiles + kOnePlaneHeader + from * of.x_bytes();
+      AddUnits(Units{of, values, x.stride, unpacked, to - from, 2 * count, out}, ahead);
+    };
+    bool normal = true;
+    for (int64_t i = 0; i < count; ++i) {
+      normal &= ProductsAreNormal(scales, *reinterpret_cast<const ScaleRange*>(row_tiles + i * x.stride));
     }
+    normal ? add_all(Fp4Blocks<true>{rows}) : add_all(Fp4Blocks<false>{rows});
   };
   const auto few = [&](const RowTiles& rest, float* out) {
     Vnni().tiles_fp4(kind, weights, scales, rest, blocks, out);
@@ -318,17 +300,14 @@ void AmxTilesFp4(TileKind kind, const std::byte* weights, const ScaleRange& scal
 void AmxTiles(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t blocks, float* sums) {
   if (kind == TileKind::kQ6K) return Vnni().tiles(kind, weights, x, blocks, sums);  // two sums to a block
   const auto unpack = [&](int64_t from, int64_t to, std::byte* out) { UnpackTwoPlanes(kind, weights, from, to, out); };
-  const auto add = [&](const std::byte* row_tile, int rows, int half, const std::byte* unpacked, int64_t from,
+  const auto add = [&](const std::byte* row_tiles, int64_t count, int rows, const std::byte* unpacked, int64_t from,
                        int64_t to, bool fetch, float* out) {
-    const int64_t bytes = BlockBytes(kind) / 2;  // of a half of a block
-    const std::byte* const ahead = fetch ? weights + BlockOffset(kind, to) + half * bytes : nullptr;
-    if (HasMin(kind)) {
-      AddBlocks(TwoPlaneHalf<true>{kind, weights, unpacked, row_tile, from, half, rows, {ahead, bytes}}, to - from,
-                rows, out);
-    } else {
-      AddBlocks(TwoPlaneHalf<false>{kind, weights, unpacked, row_tile, from, half, rows, {ahead, bytes}}, to - from,
-                rows, out);
-    }
+    const Ahead ahead{fetch ? weights + BlockOffset(kind, to) : nullptr, BlockBytes(kind) / 2};
+    const auto add_all = [&](const auto& of) {
+      const std::byte* const values = row_tiles + from * of.x_bytes();
+      AddUnits(Units{of, values, x.stride, unpacked, to - from, 2 * count, out}, ahead);
+    };
+    HasMin(kind) ? add_all(TwoPlaneBlocks<true>{rows}) : add_all(TwoPlaneBlocks<false>{rows});
   };
   const auto few = [&](const RowTiles& rest, float* out) { Vnni().tiles(kind, weights, rest, blocks, out); };
   RunTiles(x, blocks, sums, unpack, add, few);
