@@ -60,8 +60,8 @@ HWY_INLINE void TurnFour(const int32_t* in, int64_t first, int64_t last, int32_t
 }
 
 // Registers, of 16 rows by 64 bytes each. Keys: sums of two sixteens of queries (0 and 2, 1 and 3) by two groups of 16
-// tokens, the tokens (4, 5), the queries (6, 7). Values: sums of two sixteens of lines (0 and 2, 1 and 3) of two groups
-// of 16 dims in turn, the lines' factors (4, 5), the dims (6, 7).
+// tokens, the tokens (4, 5), the queries (6, 7). Values: the factors of two sixteens of lines in the first block (0, 1)
+// and in the second (2, 3), the lines' sums (4, 5), 16 dims of each block (6, 7).
 inline TileShapes ShapesOfStep() {
   TileShapes shapes;
   for (int i = 0; i < 8; ++i) shapes.Set(i, 16, 64);
@@ -121,53 +121,88 @@ HWY_NOINLINE void KeysOfTiles(const KvLayout& layout, const KeyPart& part, const
   }
 }
 
-// kDimsAtOnce of the values of tokens [first, last) from dim d, whose rows are `stride` bytes apart, to
-// [4][kInt8StepTokens / 4][16 dims][4 tokens].
-HWY_INLINE void TurnValues(const Int8Blocks& blocks, int64_t d, int64_t stride, int64_t first, int64_t last,
-                           std::byte* tile) {
+// 16 dims of four tokens' values, whose rows are `stride` bytes apart, to [16 dims][4 tokens].
+HWY_INLINE void TurnValues(const std::byte* rows, int64_t stride, std::byte* to) {
   const __m512i quads = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const __m512i bytes = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-  for (int64_t token = first; token < last; token += 4) {
-    const std::byte* const rows = RowOf(blocks, token, stride) + d;
-#pragma GCC unroll 4
-    for (int64_t g = 0; g < 4; ++g) {
-      const __m512i four = LoadBlocks<4>(reinterpret_cast<const uint8_t*>(rows + 16 * g), stride).raw;
-      _mm512_store_si512(tile + 16 * (kInt8StepTokens * g + token),
-                         _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quads, four), bytes));
-    }
-  }
+  const __m512i four = LoadBlocks<4>(reinterpret_cast<const uint8_t*>(rows), stride).raw;
+  _mm512_store_si512(to, _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quads, four), bytes));
 }
 
-template <int kSet>
-HWY_INLINE void MultiplyDims(const std::byte* dims, bool two) {
-  LoadTile<6 + kSet>(dims, 64);
-  AddUnsignedBySigned<kSet, 4, 6 + kSet>();
-  if (two) AddUnsignedBySigned<2 + kSet, 5, 6 + kSet>();
-}
-template <int kSet>
-HWY_INLINE void SaveDims(bool two, int32_t* sums) {
-  constexpr int64_t kStride = kDimsAtOnce * sizeof(int32_t);
-  StoreTile<kSet>(sums, kStride);
-  if (two) StoreTile<2 + kSet>(sums + 16 * kDimsAtOnce, kStride);
-}
-
-// sums[line][dim] of four groups of 16 dims for two sixteens of lines over the blocks of tokens [first, last); factors
-// of tokens that no line sees are zero.
-HWY_NOINLINE void ValuesOfTiles(const std::byte* dims, const Factor* factors, bool two, int64_t first, int64_t last,
-                                int32_t* sums) {
+// The lines' states take the values of tokens [first, last); factors of tokens that no line sees are zero. Of kDims at
+// a time: while tile registers multiply them, the next are turned, unless kMore finds them, and the sums of those
+// before go into the states. In `tiles` lie [kDims / 16][kInt8StepTokens / 4][16 dims][4 tokens] of each round, of kAll
+// only the last two.
+HWY_NOINLINE void ValuesOfTiles(const KvLayout& layout, const Int8Blocks& blocks, const Factor* factors, int64_t first,
+                                int64_t last, std::byte* tiles, LinesOfStep which, std::span<const LineOfStep> of_lines,
+                                Ahead& ahead) {
+  constexpr int64_t kDims = 32;
+  constexpr int64_t kGroups = kDims / 16;
   constexpr int64_t kGroupBytes = 16 * kInt8StepTokens;
-  for (int64_t group = 0; group < 4; group += 2, dims += 2 * kGroupBytes, sums += 32) {
-    ZeroTile<0>();
-    ZeroTile<1>();
-    ZeroTile<2>();
-    ZeroTile<3>();
-    for (int64_t token = first / kBlockTokens * kBlockTokens; token < last; token += kBlockTokens) {
-      LoadTile<4>(factors + token, kInt8StepTokens);
-      if (two) LoadTile<5>(factors + 16 * kInt8StepTokens + token, kInt8StepTokens);
-      MultiplyDims<0>(dims + 16 * token, two);
-      MultiplyDims<1>(dims + kGroupBytes + 16 * token, two);
+  constexpr int64_t kWorks = 4;  // of vectors, to each round
+  const int64_t stride = PaddedKeyDim(layout);
+  const int64_t rounds = PaddedValueDim(layout) / kDims;
+  const int64_t lines = std::ssize(of_lines);
+  const bool two = lines > 16;
+  const int64_t lines_ahead = ahead.Share(4, (rounds + 1) * kWorks);
+  alignas(64) int32_t sums[2][kLinesAtOnce * kDims];
+  const auto tiles_of = [&](int64_t round) {
+    return tiles + (which == LinesOfStep::kAll ? round % 2 : round) * kGroups * kGroupBytes;
+  };
+  const auto turn = [&](int64_t round, int64_t work) HWY_ATTR {
+    ahead.Fetch(lines_ahead);
+    if (which == LinesOfStep::kMore || round == rounds) return;
+    const int64_t count = (last - first) / kWorks;
+    int64_t token = first + count * work;
+    std::byte* to = tiles_of(round) + 16 * token;
+    for (const int64_t end = token + count; token < end;) {
+      const std::byte* rows = RowOf(blocks, token, stride) + kDims * round;
+      const int64_t stop = std::min(end, (token / kBlockTokens + 1) * kBlockTokens);
+      for (; token < stop; token += 4, rows += 4 * stride, to += 64) {
+#pragma GCC unroll 2
+        for (int64_t g = 0; g < kGroups; ++g) TurnValues(rows + 16 * g, stride, to + kGroupBytes * g);
+      }
     }
-    SaveDims<0>(two, sums);
-    SaveDims<1>(two, sums + 16);
+  };
+  const auto add = [&](int64_t round, int64_t work) HWY_ATTR {
+    if (round < 0) return;
+    const int64_t end = lines * (work + 1) / kWorks;
+    for (int64_t r = lines * work / kWorks; r < end; ++r) {
+      const AddToState to(of_lines[static_cast<size_t>(r)], kDims * round);
+      const int32_t* const from = sums[round % 2] + r * kDims;
+#pragma GCC unroll 2
+      for (int g = 0; g < kGroups; ++g) to.Add(hn::LoadU(IntTag(), from + 16 * g), g);
+    }
+  };
+  LoadTile<0>(factors, kInt8StepTokens);
+  LoadTile<1>(factors + 16 * kInt8StepTokens, kInt8StepTokens);
+  LoadTile<2>(factors + kBlockTokens, kInt8StepTokens);
+  LoadTile<3>(factors + 16 * kInt8StepTokens + kBlockTokens, kInt8StepTokens);
+  for (int64_t work = 0; work < kWorks; ++work) turn(0, work);
+  for (int64_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 2
+    for (int64_t g = 0; g < kGroups; ++g) {
+      const std::byte* const dims = tiles_of(round) + g * kGroupBytes;
+      int32_t* const to = sums[round % 2] + 16 * g;
+      ZeroTile<4>();
+      ZeroTile<5>();
+      if (first < kBlockTokens) {
+        LoadTile<6>(dims, 64);
+        AddUnsignedBySigned<4, 0, 6>();
+        if (two) AddUnsignedBySigned<5, 1, 6>();
+      }
+      if (last > kBlockTokens) {
+        LoadTile<7>(dims + 16 * kBlockTokens, 64);
+        AddUnsignedBySigned<4, 2, 7>();
+        if (two) AddUnsignedBySigned<5, 3, 7>();
+      }
+      turn(round + 1, 2 * g);
+      add(round - 1, 2 * g);
+      turn(round + 1, 2 * g + 1);
+      StoreTile<4>(to, kDims * sizeof(int32_t));  // not sooner, while products are on their way, nor later
+      if (two) StoreTile<5>(to + 16 * kDims, kDims * sizeof(int32_t));
+      add(round - 1, 2 * g + 1);
+    }
   }
+  for (int64_t work = 0; work < kWorks; ++work) add(rounds - 1, work);
 }

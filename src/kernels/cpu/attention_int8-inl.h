@@ -48,6 +48,9 @@ HWY_INLINE auto* ScalesOf(const KvLayout& layout, Byte* queries, int64_t line) {
          2 * (line % together);
 }
 
+// Which of the lines that step over blocks together.
+enum class LinesOfStep { kAll, kFirst, kMore };
+
 #if GANNET_INT8_VNNI
 #include "kernels/cpu/attention_rows-inl.h"
 #endif
@@ -134,9 +137,6 @@ void MakeTiles(const KvLayout& layout, const Int8Blocks& blocks, std::byte* tile
   }
 }
 
-// Which of the lines that step over blocks together.
-enum class LinesOfStep { kAll, kFirst, kMore };
-
 // Of a step's lines: their factors, from sums of keys that lie as they are, with AMX, or are turned.
 void FactorsOfSums(const KvLayout& layout, const std::byte* queries, int64_t line, std::byte* tiles,
                    const Int8Blocks& blocks, const float* scales, KeySpan seen, Ahead& ahead, LinesOfStep which,
@@ -148,12 +148,12 @@ void FactorsOfSums(const KvLayout& layout, const std::byte* queries, int64_t lin
   const bool tiled = UsesTiles(layout);
   const auto parts = KeyParts(layout);
   const size_t part_count = parts[1].dims == 0 ? 1 : 2;
-  // Of tiles an eighth is fetched with the keys, a quarter here.
+  // Of tiles a quarter is fetched with the keys, a quarter here.
   const int64_t with_lines = tiled ? ahead.Share(2, 2 * lines) : 0;
 #ifdef GANNET_INT8_AMX
   for (size_t p = 0; tiled && p < part_count; ++p) {
     KeysOfTiles(layout, parts[p], blocks, queries, line, lines, first, last, ahead,
-                ahead.Share(1, kInt8StepTokens / 32 * PaddedKeyDim(layout) / 64), sums[p]);
+                ahead.Share(2, kInt8StepTokens / 32 * PaddedKeyDim(layout) / 64), sums[p]);
   }
 #endif
   const int64_t x_stride = Int8QueryBytes(layout) / static_cast<int64_t>(sizeof(Factor));
@@ -194,7 +194,7 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
   const int64_t last = (seen.end + 15) / 16 * 16;
   const bool tiled = UsesTiles(layout);
   const int64_t dims = PaddedValueDim(layout);
-  const auto place_of = [&](int64_t d) { return which != LinesOfStep::kAll ? d : tiled ? 0 : d % (2 * kDimsAtOnce); };
+  const auto place_of = [&](int64_t d) { return which == LinesOfStep::kAll ? d % (2 * kDimsAtOnce) : d; };
   const Int8Blocks values = ValuesOf(layout, blocks);
   ValuesToTurn turned(values, ValueStride(layout), first, last);
   const auto turn = [&](int64_t d) {
@@ -221,20 +221,7 @@ void StepLines(const KvLayout& layout, const std::byte* queries, int64_t line, i
 
 #ifdef GANNET_INT8_AMX
   if (tiled) {
-    alignas(64) int32_t sums[kLinesAtOnce * kDimsAtOnce];
-    const int64_t with_values = ahead.Share(4, lines * (dims / kDimsAtOnce));
-    for (int64_t d = 0; d < dims; d += kDimsAtOnce) {
-      std::byte* const tile = ValueTilesAt(layout, tiles, place_of(d));
-      if (which != LinesOfStep::kMore) TurnValues(blocks, d, PaddedKeyDim(layout), first, last, tile);
-      ValuesOfTiles(tile, factors, lines > 16, first, last, sums);
-      for (int64_t r = 0; r < lines; ++r) {
-        ahead.Fetch(with_values);
-        const AddToState to(of_lines[static_cast<size_t>(r)], d);
-        for (int v = 0; v < static_cast<int>(kDimsAtOnce) / kLanes; ++v) {
-          to.Add(hn::LoadU(IntTag(), sums + r * kDimsAtOnce + v * kLanes), v);
-        }
-      }
-    }
+    ValuesOfTiles(layout, blocks, factors, first, last, tiles, which, of_lines, ahead);
     return;
   }
 #endif
