@@ -144,21 +144,21 @@ HWY_NOINLINE void ValuesOfTiles(const KvLayout& layout, const Int8Blocks& blocks
   const int64_t rounds = PaddedValueDim(layout) / kDims;
   const int64_t lines = std::ssize(of_lines);
   const bool two = lines > 16;
-  const int64_t lines_ahead = ahead.Share(4, (rounds + 1) * kWorks);
   alignas(64) int32_t sums[2][kLinesAtOnce * kDims];
   const auto tiles_of = [&](int64_t round) {
     return tiles + (which == LinesOfStep::kAll ? round % 2 : round) * kGroups * kGroupBytes;
   };
   const auto turn = [&](int64_t round, int64_t work) HWY_ATTR {
-    ahead.Fetch(lines_ahead);
     if (which == LinesOfStep::kMore || round == rounds) return;
     const int64_t count = (last - first) / kWorks;
     int64_t token = first + count * work;
     std::byte* to = tiles_of(round) + 16 * token;
+    const std::byte* soon = ahead.Take(count / 4, tiles);
     for (const int64_t end = token + count; token < end;) {
       const std::byte* rows = RowOf(blocks, token, stride) + kDims * round;
       const int64_t stop = std::min(end, (token / kBlockTokens + 1) * kBlockTokens);
-      for (; token < stop; token += 4, rows += 4 * stride, to += 64) {
+      for (; token < stop; token += 4, rows += 4 * stride, to += 64, soon += 64) {
+        __builtin_prefetch(soon, 0, 2);
 #pragma GCC unroll 2
         for (int64_t g = 0; g < kGroups; ++g) TurnValues(rows + 16 * g, stride, to + kGroupBytes * g);
       }
