@@ -11,7 +11,6 @@
 #include <immintrin.h>
 
 #include <algorithm>
-#include <type_traits>
 #include <utility>
 
 #include "kernels/cpu/amx_tiles-inl.h"
