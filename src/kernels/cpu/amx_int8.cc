@@ -69,8 +69,8 @@ struct Units {
 
 // Lines to be fetched meanwhile; null for none.
 struct Ahead {
-  const std::byte* lines;
-  int64_t bytes;  // at a time
+  const std::byte* lines = nullptr;
+  int64_t bytes = 0;  // at a time
   HWY_INLINE void Fetch() {
     if (!lines) return;
     for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(lines + i);
@@ -166,6 +166,7 @@ struct Fp4Blocks {
   static constexpr int kPlanes = 1;
   static constexpr int kSets = 4;
   static constexpr int64_t kUnpackedBytes = kUnpackedFp4Bytes;
+  static constexpr int64_t kHeader = kOnePlaneHeader;  // of a row tile
   int rows;
 
   int64_t x_bytes() const { return rows * kOnePlaneBytes; }
@@ -203,6 +204,7 @@ struct TwoPlaneBlocks {
   static constexpr int kPlanes = 2;
   static constexpr int kSets = 2;
   static constexpr int64_t kUnpackedBytes = kUnpackedTwoPlaneBytes;
+  static constexpr int64_t kHeader = 0;
   int rows;
 
   int64_t x_bytes() const { return rows * kQuantizedBytes; }
@@ -240,32 +242,30 @@ struct TwoPlaneBlocks {
   }
 };
 
-// unpack(from, to, out) some blocks of the weights, then add(row tiles, rows of each, unpacked, from, to, first of all,
-// sums) for row tiles of as many rows; what is left with too few rows goes to `few`.
-template <class Unpack, class Add, class Few>
-void RunTiles(const RowTiles& x, int64_t blocks, float* sums, Unpack unpack, Add add, Few few) {
+// unpack(from, to, out) does so for blocks of the weights, which are ahead_of(block) when their turn comes; what is
+// left with too few rows goes to `few`.
+template <class Blocks, class Unpack, class AheadOf, class Few>
+void RunTiles(const RowTiles& x, int64_t blocks, float* sums, Unpack unpack, AheadOf ahead_of, Few few) {
   const int64_t whole = x.rows / x.tile_rows;
   const int rest = static_cast<int>(x.rows % x.tile_rows);
   const bool rest_in_tiles = rest >= kLeastRows;
   float* const sums_of_rest = sums + whole * x.tile_rows * kTileRows;
   if (whole > 0 || rest_in_tiles) {
-    alignas(kLine) std::byte unpacked[kBlocks * 2 * kUnpackedTwoPlaneBytes];
+    alignas(kLine) std::byte unpacked[kBlocks * 2 * Blocks::kUnpackedBytes];
     int shaped = whole > 0 ? x.tile_rows : rest;
     Tiles tiles(ShapesOf(shaped));
-    const auto shape = [&](int rows) {
-      if (rows != shaped) tiles.Shape(ShapesOf(shaped = rows));
-    };
     for (int64_t from = 0; from < blocks; from += kBlocks) {
       const int64_t to = std::min(blocks, from + kBlocks);
       unpack(from, to, unpacked);
-      if (whole > 0) {
-        shape(x.tile_rows);
-        add(x.first, whole, x.tile_rows, unpacked, from, to, true, sums);
-      }
-      if (rest_in_tiles) {
-        shape(rest);
-        add(x.at(whole), 1, rest, unpacked, from, to, whole == 0, sums_of_rest);
-      }
+      const auto add = [&](int64_t first, int64_t count, int rows, const Ahead& ahead, float* out) {
+        if (rows != shaped) tiles.Shape(ShapesOf(shaped = rows));
+        const Blocks of{rows};
+        const std::byte* const values = x.at(first) + Blocks::kHeader + from * of.x_bytes();
+        AddUnits(Units<Blocks>{of, values, x.stride, unpacked, to - from, 2 * count, out}, ahead);
+      };
+      Ahead ahead = ahead_of(to);
+      if (whole > 0) add(0, whole, x.tile_rows, std::exchange(ahead, {}), sums);
+      if (rest_in_tiles) add(whole, 1, rest, ahead, sums_of_rest);
     }
   }
   if (rest > 0 && !rest_in_tiles) few(RowTiles{x.at(whole), x.stride, x.tile_rows, rest}, sums_of_rest);
@@ -277,39 +277,25 @@ void AmxTilesFp4(TileKind kind, const std::byte* weights, const ScaleRange& scal
                  float* sums) {
   if (kind == TileKind::kNvFp4) return Vnni().tiles_fp4(kind, weights, scales, x, blocks, sums);
   const auto unpack = [&](int64_t from, int64_t to, std::byte* out) { UnpackFp4(weights, from, to, out); };
-  const auto add = [&](const std::byte* row_tiles, int64_t count, int rows, const std::byte* unpacked, int64_t from,
-                       int64_t to, bool fetch, float* out) {
-    const Ahead ahead{fetch ? weights + to / 2 * kFp4PairBytes : nullptr, kFp4PairBytes / 4};
-    const auto add_all = [&](const auto& of) {
-      const std::byte* const values = row_tiles + kOnePlaneHeader + from * of.x_bytes();
-      AddUnits(Units{of, values, x.stride, unpacked, to - from, 2 * count, out}, ahead);
-    };
-    bool normal = true;
-    for (int64_t i = 0; i < count; ++i) {
-      normal &= ProductsAreNormal(scales, *reinterpret_cast<const ScaleRange*>(row_tiles + i * x.stride));
-    }
-    normal ? add_all(Fp4Blocks<true>{rows}) : add_all(Fp4Blocks<false>{rows});
-  };
+  const auto ahead_of = [&](int64_t b) { return Ahead{weights + b / 2 * kFp4PairBytes, kFp4PairBytes / 4}; };
   const auto few = [&](const RowTiles& rest, float* out) {
     Vnni().tiles_fp4(kind, weights, scales, rest, blocks, out);
   };
-  RunTiles(x, blocks, sums, unpack, add, few);
+  bool normal = true;
+  for (int64_t i = 0; i < x.count(); ++i) {
+    normal &= ProductsAreNormal(scales, *reinterpret_cast<const ScaleRange*>(x.at(i)));
+  }
+  normal ? RunTiles<Fp4Blocks<true>>(x, blocks, sums, unpack, ahead_of, few)
+         : RunTiles<Fp4Blocks<false>>(x, blocks, sums, unpack, ahead_of, few);
 }
 
 void AmxTiles(TileKind kind, const std::byte* weights, const RowTiles& x, int64_t blocks, float* sums) {
   if (kind == TileKind::kQ6K) return Vnni().tiles(kind, weights, x, blocks, sums);  // two sums to a block
   const auto unpack = [&](int64_t from, int64_t to, std::byte* out) { UnpackTwoPlanes(kind, weights, from, to, out); };
-  const auto add = [&](const std::byte* row_tiles, int64_t count, int rows, const std::byte* unpacked, int64_t from,
-                       int64_t to, bool fetch, float* out) {
-    const Ahead ahead{fetch ? weights + BlockOffset(kind, to) : nullptr, BlockBytes(kind) / 2};
-    const auto add_all = [&](const auto& of) {
-      const std::byte* const values = row_tiles + from * of.x_bytes();
-      AddUnits(Units{of, values, x.stride, unpacked, to - from, 2 * count, out}, ahead);
-    };
-    HasMin(kind) ? add_all(TwoPlaneBlocks<true>{rows}) : add_all(TwoPlaneBlocks<false>{rows});
-  };
+  const auto ahead_of = [&](int64_t b) { return Ahead{weights + BlockOffset(kind, b), BlockBytes(kind) / 2}; };
   const auto few = [&](const RowTiles& rest, float* out) { Vnni().tiles(kind, weights, rest, blocks, out); };
-  RunTiles(x, blocks, sums, unpack, add, few);
+  HasMin(kind) ? RunTiles<TwoPlaneBlocks<true>>(x, blocks, sums, unpack, ahead_of, few)
+               : RunTiles<TwoPlaneBlocks<false>>(x, blocks, sums, unpack, ahead_of, few);
 }
 
 }  // namespace gannet

@@ -51,7 +51,8 @@ inline void UnpackNibbles(const std::byte* quants, __m512i table, __m512i zero, 
   }
 }
 
-inline __m512i Table(__m128i codes) { return _mm512_broadcast_i32x4(codes); }
+// Every lane is asked for: GCC 12 takes what the plain intrinsic leaves undefined for a mistake (GCC bug 105593).
+inline __m512i Table(__m128i codes) { return _mm512_maskz_broadcast_i32x4(0xffff, codes); }
 
 void UnpackFp4(const std::byte* weights, int64_t first, int64_t last, std::byte* out) {
   const __m512i twice = Table(_mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
